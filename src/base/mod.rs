@@ -1,0 +1,1 @@
+//! What every server shares besides the reactor. C++ `server/src/base`, less the network part.
