@@ -1,9 +1,21 @@
 //! What every server shares besides the reactor. C++ `server/src/base`, less the network part.
 //!
 //! ```text
+//! config_file_reader    key=value files: strict reading, warnings, rewriting
+//! config_value          the types a value can have
+//! util_pdu              big-endian cursors
+//! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! util                  lists in values, the pid file
 //! ```
 
+pub mod attach_data;
+pub mod config_file_reader;
+mod config_rewrite;
+pub mod config_value;
+mod config_warning;
 pub mod http_parser_wrapper;
 pub mod http_response;
+pub mod util;
+pub mod util_pdu;
