@@ -1,6 +1,7 @@
 //! Types a configuration value can be read as.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroUsize;
 
 use super::util::str_explode;
 
@@ -39,6 +40,7 @@ impl_number! {
     u32, "a number from 0 to 4294967295";
     u64, "a number from 0 to 18446744073709551615";
     usize, "a number";
+    NonZeroUsize, "a number from 1";
 }
 
 impl ConfigValue for bool {
@@ -114,6 +116,7 @@ mod tests {
         assert_eq!(u32::parse("4294967296"), None);
         assert_eq!(u64::parse("18446744073709551615"), Some(u64::MAX));
         assert_eq!(usize::parse("7"), Some(7));
+        assert_eq!(NonZeroUsize::parse("0"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! signals               signals as values
 //! util                  lists in values, the pid file
 //! ```
 
@@ -17,5 +18,6 @@ pub mod config_value;
 mod config_warning;
 pub mod http_parser_wrapper;
 pub mod http_response;
+pub mod signals;
 pub mod util;
 pub mod util_pdu;
