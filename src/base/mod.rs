@@ -7,6 +7,7 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! thread_pool           workers that keep the order of a key
 //! signals               signals as values
 //! util                  lists in values, the pid file
 //! ```
@@ -19,5 +20,6 @@ mod config_warning;
 pub mod http_parser_wrapper;
 pub mod http_response;
 pub mod signals;
+pub mod thread_pool;
 pub mod util;
 pub mod util_pdu;
