@@ -3,6 +3,7 @@
 //! ```text
 //! config_file_reader    key=value files: strict reading, warnings, rewriting
 //! config_value          the types a value can have
+//! im_pdu                header and body of a protocol data unit
 //! util_pdu              big-endian cursors
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
@@ -19,6 +20,7 @@ pub mod config_value;
 mod config_warning;
 pub mod http_parser_wrapper;
 pub mod http_response;
+pub mod im_pdu;
 pub mod signals;
 pub mod thread_pool;
 pub mod util;
