@@ -1,0 +1,129 @@
+//! From bytes to messages: PDUs for the protocol, requests for HTTP.
+
+use log::warn;
+
+use super::Cx;
+use super::im_conn::{CloseReason, ConnHandler};
+use super::net_handle::NetHandle;
+use crate::base::http_parser_wrapper::{HttpError, HttpLimits, HttpRequest};
+use crate::base::http_response::{HTTP_CONTINUE, HttpResponse};
+use crate::base::im_pdu::{PduError, PduRef};
+
+/// Splits what a connection receives into messages and hands them to the class `H`.
+///
+/// Chosen by the class, so a listener gets the framing of the class it accepts.
+pub trait Framing<H: ConnHandler> {
+    /// Hands over every whole message at the start of `input`, as long as the connection is open
+    /// and not paused, and returns how many bytes those were. The rest is offered again, with more
+    /// behind it.
+    ///
+    /// # Errors
+    /// The connection is closed after what is queued for it has been written.
+    fn read(
+        cx: &mut Cx<'_, H::Server>,
+        this: NetHandle,
+        input: &[u8],
+    ) -> Result<usize, CloseReason>;
+}
+
+/// A class of connections that speaks PDUs.
+pub trait PduHandler: ConnHandler<Framing = PduFraming> {
+    /// One PDU has arrived. After [`PduError::Decode`] the connection lives on, after any other
+    /// error it is closed.
+    ///
+    /// # Errors
+    /// See [`PduError`].
+    ///
+    /// C++: base/imconn.h CImConn::HandlePdu
+    fn handle_pdu(
+        cx: &mut Cx<'_, Self::Server>,
+        this: NetHandle,
+        pdu: PduRef<'_>,
+    ) -> Result<(), PduError>;
+}
+
+/// The framing of the TeamTalk protocol: a length in front.
+#[derive(Debug)]
+pub struct PduFraming;
+
+impl<H: PduHandler> Framing<H> for PduFraming {
+    /// C++: base/imconn.cpp CImConn::OnRead
+    /// Differs: a handler that closes or pauses the connection ends the batch (F25).
+    fn read(
+        cx: &mut Cx<'_, H::Server>,
+        this: NetHandle,
+        input: &[u8],
+    ) -> Result<usize, CloseReason> {
+        let mut used = 0;
+        // Looked up afresh for each PDU: the last handler may have closed the connection.
+        while let Some(len_max) = cx.net.message_len_max(this) {
+            let Some(pdu) = PduRef::parse(&input[used..], len_max)? else {
+                break;
+            };
+            used += pdu.as_bytes().len();
+            cx.net.stats.messages_in += 1;
+            match H::handle_pdu(cx, this, pdu) {
+                Ok(()) => {}
+                Err(error @ PduError::Decode { .. }) => warn!("conn={this} pdu dropped: {error}"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(used)
+    }
+}
+
+/// A class of connections that answers HTTP requests.
+pub trait HttpHandler: ConnHandler<Framing = HttpFraming> {
+    /// One request has arrived. A handler that answers later pauses the connection until then, so
+    /// that answers keep the order of the requests.
+    ///
+    /// # Errors
+    /// The error is answered with its status, then the connection is closed.
+    ///
+    /// C++: login_server/HttpConn.cpp CHttpConn::OnRead
+    fn handle_request(
+        cx: &mut Cx<'_, Self::Server>,
+        this: NetHandle,
+        request: &HttpRequest<'_>,
+    ) -> Result<(), HttpError>;
+}
+
+/// The framing of HTTP/1.x requests.
+#[derive(Debug)]
+pub struct HttpFraming;
+
+impl<H: HttpHandler> Framing<H> for HttpFraming {
+    fn read(
+        cx: &mut Cx<'_, H::Server>,
+        this: NetHandle,
+        input: &[u8],
+    ) -> Result<usize, CloseReason> {
+        let mut used = 0;
+        while let Some(len_max) = cx.net.message_len_max(this) {
+            let limits = HttpLimits {
+                body_bytes_max: len_max as usize,
+                ..HttpLimits::default()
+            };
+            let result = match HttpRequest::parse(&input[used..], &limits) {
+                Ok(None) => {
+                    if HttpRequest::awaits_continue(&input[used..], &limits) {
+                        cx.net.send(this, HTTP_CONTINUE);
+                    }
+                    break;
+                }
+                Ok(Some((request, length))) => {
+                    used += length;
+                    cx.net.stats.messages_in += 1;
+                    H::handle_request(cx, this, &request)
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                // F128: a bad request is told so before the connection ends.
+                cx.net.send(this, &HttpResponse::error(&error).to_bytes());
+                return Err(error.into());
+            }
+        }
+        Ok(used)
+    }
+}

@@ -1,0 +1,226 @@
+//! The transport half of a connection, and what a class of connections does.
+
+use std::net::SocketAddr;
+
+use thiserror::Error;
+
+use super::Cx;
+use super::framing::Framing;
+use super::net_handle::NetHandle;
+use super::options::ConnLimits;
+use super::out_queue::OutQueue;
+use super::transport::Transport;
+use crate::base::http_parser_wrapper::HttpError;
+use crate::base::im_pdu::PduError;
+
+/// What one class of connections does. `this` stands for the C++ `this` pointer.
+///
+/// C++: base/imconn.h CImConn
+pub trait ConnHandler: Sized + 'static {
+    /// The state of the service, C++ globals and statics.
+    type Server: 'static;
+    /// How bytes become messages: [`PduFraming`](super::PduFraming) or
+    /// [`HttpFraming`](super::HttpFraming).
+    type Framing: Framing<Self>;
+
+    /// A listener accepted this connection.
+    ///
+    /// C++: base/imconn.h CImConn::OnConnect
+    fn on_connect(_cx: &mut Cx<'_, Self::Server>, _this: NetHandle) {}
+
+    /// An outgoing connection is established.
+    ///
+    /// C++: base/imconn.h CImConn::OnConfirm
+    fn on_confirm(_cx: &mut Cx<'_, Self::Server>, _this: NetHandle) {}
+
+    /// The connection ended, and not because the service closed it; called exactly once. The handle
+    /// sends nothing any more. Remove the state of the connection, then tell others.
+    ///
+    /// C++: base/imconn.h CImConn::OnClose
+    fn on_close(cx: &mut Cx<'_, Self::Server>, this: NetHandle);
+
+    /// A socket that had been full has taken everything: whoever held data back may go on.
+    ///
+    /// C++: base/imconn.h CImConn::OnWriteCompelete
+    /// Differs: not called after each send that went out at once, where nobody had to wait.
+    fn on_write_complete(_cx: &mut Cx<'_, Self::Server>, _this: NetHandle) {}
+}
+
+/// Why netlib ends a connection; each is one log line.
+#[derive(Debug, Error)]
+pub enum CloseReason {
+    /// The peer will send nothing more.
+    #[error("peer closed")]
+    PeerClosed,
+    /// The socket failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The host name has no address, or none could be looked up.
+    #[error("cannot resolve host name: {0}")]
+    Resolve(std::io::Error),
+    /// No answer to a connect for too long.
+    #[error("connect timed out after {0} ms")]
+    ConnectTimeout(u64),
+    /// Nothing arrived for too long.
+    #[error("nothing received for {0} ms")]
+    ReceiveTimeout(u64),
+    /// The peer sent what is no PDU, or one it may not send.
+    #[error(transparent)]
+    Pdu(#[from] PduError),
+    /// The peer sent what is no HTTP request this server takes.
+    #[error("bad http request: {0}")]
+    Http(#[from] HttpError),
+    /// The peer does not read what it is sent.
+    #[error("peer reads too slowly: {queued} bytes queued, {added} more exceed the limit of {max}")]
+    OutputFull {
+        /// Unsent bytes.
+        queued: usize,
+        /// Bytes that were to be added.
+        added: usize,
+        /// The limit of this connection.
+        max: u32,
+    },
+    /// What lies between socket and framing gave up.
+    #[error("transport: {0}")]
+    Transport(Box<dyn std::error::Error + Send + Sync>),
+    /// The peer sent urgent data, which no client of this protocol does.
+    #[error("peer sent urgent data")]
+    UrgentData,
+}
+
+impl CloseReason {
+    /// Whether what is queued for the peer is still worth writing.
+    pub(crate) fn flushes(&self) -> bool {
+        match self {
+            Self::PeerClosed | Self::Pdu(_) | Self::Http(_) | Self::Transport(_) => true,
+            Self::Io(_)
+            | Self::Resolve(_)
+            | Self::ConnectTimeout(_)
+            | Self::ReceiveTimeout(_)
+            | Self::OutputFull { .. }
+            | Self::UrgentData => false,
+        }
+    }
+
+    /// Whether the peer must get to read our last words even if it is still sending.
+    pub(crate) fn lingers(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::Transport(_))
+    }
+}
+
+/// Hands input to a class and returns how much of it was used.
+type ReadFn<S> = fn(&mut Cx<'_, S>, NetHandle, &[u8]) -> Result<usize, CloseReason>;
+
+/// The functions of one [`ConnHandler`]: a vtable per class, like the C++, and no central list.
+pub(crate) struct ConnOps<S: 'static> {
+    pub(crate) on_connect: fn(&mut Cx<'_, S>, NetHandle),
+    pub(crate) on_confirm: fn(&mut Cx<'_, S>, NetHandle),
+    pub(crate) on_read: ReadFn<S>,
+    pub(crate) on_write_complete: fn(&mut Cx<'_, S>, NetHandle),
+    pub(crate) on_close: fn(&mut Cx<'_, S>, NetHandle),
+}
+
+impl<S> ConnOps<S> {
+    pub(crate) const fn of<H: ConnHandler<Server = S>>() -> &'static Self {
+        &Self {
+            on_connect: H::on_connect,
+            on_confirm: H::on_confirm,
+            on_read: <H::Framing as Framing<H>>::read,
+            on_write_complete: H::on_write_complete,
+            on_close: H::on_close,
+        }
+    }
+}
+
+/// Where a connection stands.
+///
+/// C++: base/BaseSocket.h SOCKET_STATE_*
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ConnState {
+    /// The socket is not connected yet; sends are queued.
+    Connecting,
+    /// In use.
+    Connected,
+    /// Dead for the service. What is queued is written first, if it may be.
+    Closing,
+    /// Everything is written and the peer knows; its last bytes are read and dropped, because a
+    /// socket closed over unread bytes is reset and the peer may lose our last words.
+    Lingering,
+}
+
+/// What netlib knows of a connection; the service keeps the other half under the same handle.
+///
+/// C++: base/imconn.h CImConn
+pub(crate) struct ImConn<S: 'static> {
+    pub(crate) ops: &'static ConnOps<S>,
+    pub(crate) transport: Option<Box<dyn Transport>>,
+    pub(crate) peer: Option<SocketAddr>,
+    /// The start of a message whose end has not arrived, or whole messages while reading is paused.
+    pub(crate) in_buf: Vec<u8>,
+    pub(crate) out: OutQueue,
+    pub(crate) last_send_tick: u64,
+    pub(crate) last_recv_tick: u64,
+    pub(crate) limits: ConnLimits,
+    /// The listener that accepted it.
+    pub(crate) listener: Option<u16>,
+    pub(crate) state: ConnState,
+    /// The socket takes no more for now. C++ m_busy
+    pub(crate) busy: bool,
+    pub(crate) write_listed: bool,
+    pub(crate) read_listed: bool,
+    /// The service wants no messages for now.
+    pub(crate) paused: bool,
+    /// The socket may hold more than was read, and no event will say so.
+    pub(crate) readable: bool,
+    /// The poll has announced the end of the stream: read until it is reached.
+    pub(crate) half_closed: bool,
+    /// The end of the stream was read.
+    pub(crate) peer_closed: bool,
+    /// `in_buf` holds messages that a pause kept back.
+    pub(crate) undelivered: bool,
+    /// The socket stays until the peer has noticed the close.
+    pub(crate) lingers: bool,
+}
+
+impl<S> ImConn<S> {
+    pub(crate) fn new(
+        ops: &'static ConnOps<S>,
+        limits: ConnLimits,
+        state: ConnState,
+        tick: u64,
+    ) -> Self {
+        Self {
+            ops,
+            transport: None,
+            peer: None,
+            in_buf: Vec::new(),
+            out: OutQueue::default(),
+            last_send_tick: tick,
+            last_recv_tick: tick,
+            limits,
+            listener: None,
+            state,
+            busy: state == ConnState::Connecting,
+            write_listed: false,
+            read_listed: false,
+            paused: false,
+            readable: false,
+            half_closed: false,
+            peer_closed: false,
+            undelivered: false,
+            lingers: true,
+        }
+    }
+
+    /// Whether the service still knows it.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, ConnState::Connecting | ConnState::Connected)
+    }
+
+    /// Whether a handler may be given its next message.
+    #[inline]
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.state == ConnState::Connected && !self.paused
+    }
+}

@@ -1,0 +1,50 @@
+//! The limits of a connection and the wishes of a listener.
+
+use super::transport::Transport;
+
+/// What one connection may cost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ConnLimits {
+    /// Longest PDU, or HTTP body, the peer may send. Beyond it the connection is closed.
+    pub message_len_max: u32,
+    /// Most unsent bytes kept for the peer. Beyond it the connection is closed.
+    pub out_len_max: u32,
+}
+
+impl ConnLimits {
+    /// For clients: 1 MiB in, 8 MiB out.
+    pub const CLIENT: Self = Self {
+        message_len_max: 1 << 20,
+        out_len_max: 8 << 20,
+    };
+    /// Between servers, where user lists and group lists are long: 16 MiB in, 64 MiB out.
+    pub const SERVER: Self = Self {
+        message_len_max: 16 << 20,
+        out_len_max: 64 << 20,
+    };
+}
+
+/// How a listener treats what it accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// The limits of each accepted connection.
+    pub limits: ConnLimits,
+    /// Most connections of this listener at a time. Beyond it a new one is closed at once.
+    pub conn_max: usize,
+    /// Makes what lies between socket and framing, such as TLS; `None` for nothing.
+    pub transport: Option<fn() -> Box<dyn Transport>>,
+}
+
+impl ListenOptions {
+    /// Connections of one listener unless the configuration says otherwise.
+    pub const CONN_MAX: usize = 1_000_000;
+
+    /// A plain listener with these limits.
+    pub const fn new(limits: ConnLimits) -> Self {
+        Self {
+            limits,
+            conn_max: Self::CONN_MAX,
+            transport: None,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The servers a service connects to, and when it tries again.
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::Netlib;
+use super::im_conn::ConnHandler;
+use super::net_handle::NetHandle;
+use super::options::ConnLimits;
+
+/// Seconds before the first attempt after a connection that had worked.
+///
+/// C++: base/ServInfo.h MIN_RECONNECT_CNT
+pub const MIN_RECONNECT_CNT: u64 = 4;
+
+/// The delay doubles up to this many seconds, then starts over.
+///
+/// C++: base/ServInfo.h MAX_RECONNECT_CNT
+pub const MAX_RECONNECT_CNT: u64 = 64;
+
+/// How often [`ServList::check_reconnect`] wants to be called: often enough that the jitter counts.
+pub const RECONNECT_CHECK_MS: u64 = 200;
+
+/// Each delay is longer or shorter by up to this many percent.
+const JITTER_PERCENT: u64 = 20;
+
+/// One server to connect to.
+///
+/// C++: base/ServInfo.h serv_info_t
+#[derive(Clone, Debug)]
+pub struct ServInfo {
+    /// Address or host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The connection, whether it is established yet or not.
+    pub conn: Option<NetHandle>,
+    /// Seconds of the next delay, before jitter. Half the minimum while all is well.
+    reconnect_cnt: u64,
+    retry_tick: u64,
+}
+
+/// The servers of one kind, each with one connection that is renewed when it ends.
+///
+/// C++: base/ServInfo.h serv_init, serv_check_reconnect, serv_reset
+/// Differs: delays carry a jitter, so that servers that lost the same peer at the same moment do
+/// not all come back at the same moment (F37).
+#[derive(Clone, Debug)]
+pub struct ServList {
+    servers: Vec<ServInfo>,
+    limits: ConnLimits,
+    random: u64,
+}
+
+impl ServList {
+    /// Servers by host and port, all due at once.
+    pub fn new(addrs: impl IntoIterator<Item = (String, u16)>) -> Self {
+        Self::with_seed(addrs, RandomState::new().hash_one(0))
+    }
+
+    /// The same with a known sequence of jitters.
+    pub fn with_seed(addrs: impl IntoIterator<Item = (String, u16)>, seed: u64) -> Self {
+        let serv_info = |(host, port)| ServInfo {
+            host,
+            port,
+            conn: None,
+            reconnect_cnt: MIN_RECONNECT_CNT / 2,
+            retry_tick: 0,
+        };
+        Self {
+            servers: addrs.into_iter().map(serv_info).collect(),
+            limits: ConnLimits::SERVER,
+            random: seed,
+        }
+    }
+
+    /// The servers, in the order of the configuration.
+    pub fn servers(&self) -> &[ServInfo] {
+        &self.servers
+    }
+
+    /// Starts a connection of class `H` to every server that has none and is due; the caller adds
+    /// the service's half for each index and handle. Call it once at the start and from a timer.
+    ///
+    /// C++: base/ServInfo.h serv_check_reconnect
+    /// Differs: a connect that fails at once is tried again like any other (F36).
+    pub fn check_reconnect<H: ConnHandler>(
+        &mut self,
+        net: &mut Netlib<H::Server>,
+    ) -> Vec<(usize, NetHandle)> {
+        let mut started = Vec::new();
+        for at in 0..self.servers.len() {
+            let server = &mut self.servers[at];
+            if server.conn.is_some() || net.tick() < server.retry_tick {
+                continue;
+            }
+            match net.connect_host::<H>(&server.host, server.port, self.limits) {
+                Some(handle) => {
+                    server.conn = Some(handle);
+                    started.push((at, handle));
+                }
+                None => self.schedule(at, net.tick()),
+            }
+        }
+        started
+    }
+
+    /// The connection of server `at` is established.
+    pub fn confirm(&mut self, at: usize) {
+        self.servers[at].reconnect_cnt = MIN_RECONNECT_CNT / 2;
+    }
+
+    /// The connection of server `at` has ended, established or not: tries again later.
+    ///
+    /// C++: base/ServInfo.h serv_reset
+    pub fn reset(&mut self, at: usize, tick: u64) {
+        self.servers[at].conn = None;
+        self.schedule(at, tick);
+    }
+
+    fn schedule(&mut self, at: usize, tick: u64) {
+        let jitter = self.next_random() % (2 * JITTER_PERCENT + 1);
+        let server = &mut self.servers[at];
+        server.reconnect_cnt *= 2;
+        if server.reconnect_cnt > MAX_RECONNECT_CNT {
+            server.reconnect_cnt = MIN_RECONNECT_CNT;
+        }
+        let percent = 100 - JITTER_PERCENT + jitter;
+        server.retry_tick = tick + server.reconnect_cnt * 1000 * percent / 100;
+    }
+
+    /// SplitMix64: spread is all that matters here.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
