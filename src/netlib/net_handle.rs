@@ -82,6 +82,10 @@ impl<T> Slots<T> {
     /// `None` when every slot is taken.
     pub(crate) fn insert(&mut self, value: T, tick: u64) -> Option<NetHandle> {
         self.end_rests(tick);
+        if self.entries.len() == self.entries.capacity() {
+            // By a quarter, not by doubling: an idle connection should not pay for an absent one.
+            self.entries.reserve_exact((self.entries.len() / 4).max(64));
+        }
         let entry = self.entries.vacant_entry();
         let index = entry.key();
         if index > self.index_max {
