@@ -1,4 +1,4 @@
-//! The bodies of all PDUs: what prost makes of `proto/`, one module per package.
+//! The bodies of all PDUs: what prost makes of `proto/`, one module per package, and the ids.
 //!
 //! `IM.Login.IMLoginReq` is [`login::ImLoginReq`], `IM.BaseDefine.MsgType` is
 //! [`base_define::MsgType`]. A few `string` fields of the wire are bytes here because they are not
@@ -21,6 +21,8 @@
 //!
 //! Encoding always writes every `required` field, set or not, and never packs repeated numbers;
 //! decoding takes them packed as well.
+
+pub mod cmd;
 
 macro_rules! packages {
     ($($(#[$doc:meta])* $package:ident)*) => {$(
