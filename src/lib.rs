@@ -45,3 +45,4 @@
 
 pub mod base;
 pub mod netlib;
+pub mod pb;
