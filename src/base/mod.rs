@@ -7,6 +7,9 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! enc_dec               the cipher of message texts
+//! md5                   digests of passwords, comparison of secrets
+//! public_define         numbers several servers share
 //! thread_pool           workers that keep the order of a key
 //! signals               signals as values
 //! util                  lists in values, the pid file
@@ -17,8 +20,11 @@ pub mod config_file_reader;
 mod config_rewrite;
 pub mod config_value;
 mod config_warning;
+pub mod enc_dec;
 pub mod http_parser_wrapper;
 pub mod http_response;
+pub mod md5;
+pub mod public_define;
 pub mod signals;
 pub mod thread_pool;
 pub mod util;
