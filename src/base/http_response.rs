@@ -56,8 +56,8 @@ impl HttpStatus {
 
 /// One answer, written by [`HttpResponse::encode_into`].
 ///
-/// C++: http_msg_server/HttpPdu.h HTTP_QUERY_HEADER, login_server/HttpConn.cpp CHttpConn::_HandleMsgServRequest
-/// Differs: nothing is formatted into a fixed buffer, so no answer is cut and every length is exact.
+/// C++: login_server/HttpConn.h HTTP_RESPONSE_HTML
+/// Differs: there is no fixed buffer, so no answer is cut and every length is exact (F56).
 #[derive(Clone, Debug)]
 pub struct HttpResponse<'a> {
     status: HttpStatus,
