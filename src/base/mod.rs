@@ -1,6 +1,8 @@
 //! What every server shares besides the reactor. C++ `server/src/base`, less the network part.
 //!
 //! ```text
+//! command_line          what the mains share
+//! slog                  the logger
 //! config_file_reader    key=value files: strict reading, warnings, rewriting
 //! config_value          the types a value can have
 //! util_pdu              big-endian cursors
@@ -16,6 +18,7 @@
 //! ```
 
 pub mod attach_data;
+pub mod command_line;
 pub mod config_file_reader;
 mod config_rewrite;
 pub mod config_value;
@@ -26,6 +29,7 @@ pub mod http_response;
 pub mod md5;
 pub mod public_define;
 pub mod signals;
+pub mod slog;
 pub mod thread_pool;
 pub mod util;
 pub mod util_pdu;
