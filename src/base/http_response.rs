@@ -124,8 +124,8 @@ impl<'a> HttpResponse<'a> {
         let length = self.body.len();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
-        // Written as the C++ servers do, without a blank after the colon: some clients search for
-        // these very bytes.
+        // No blank after the colon: the bytes are those of the C++ servers, so that recorded
+        // answers can be compared.
         out.extend_from_slice(format!("\r\nConnection:{connection}").as_bytes());
         out.extend_from_slice(format!("\r\nContent-Length:{length}\r\n").as_bytes());
         for (name, value) in &self.headers {
