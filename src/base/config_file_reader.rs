@@ -79,7 +79,7 @@ pub enum ConfigError {
 /// The contents of one configuration file. Remembers what it was asked for.
 ///
 /// C++: base/ConfigFileReader.h CConfigFileReader
-/// Differs: no limit for lines; carriage returns are trimmed; missing and malformed values are errors.
+/// Differs: lines have no limit, carriage returns are trimmed, and what is missing is an error.
 #[derive(Debug)]
 pub struct ConfigFileReader {
     path: PathBuf,

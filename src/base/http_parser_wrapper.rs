@@ -135,7 +135,8 @@ impl<'a> HttpRequest<'a> {
     /// Whether the client sent the head of a good request and now waits for
     /// [`HTTP_CONTINUE`](super::http_response::HTTP_CONTINUE) before it sends the body.
     ///
-    /// To be asked after [`HttpRequest::parse`] answered `Ok(None)`; the caller remembers that it answered.
+    /// To be asked after [`HttpRequest::parse`] answered `Ok(None)`. The caller has to remember
+    /// that it answered.
     pub fn awaits_continue(buf: &[u8], limits: &HttpLimits) -> bool {
         parse_head(buf, limits).is_ok_and(|head| {
             head.is_some_and(|head| {

@@ -56,8 +56,8 @@ impl HttpStatus {
 
 /// One answer, written by [`HttpResponse::encode_into`].
 ///
-/// C++: http_msg_server/HttpPdu.h HTTP_QUERY_HEADER, login_server/HttpConn.cpp CHttpConn::_HandleMsgServRequest
-/// Differs: nothing is formatted into a fixed buffer, so no answer is cut and every length is exact.
+/// C++: login_server/HttpConn.h HTTP_RESPONSE_HTML
+/// Differs: there is no fixed buffer, so no answer is cut and every length is exact (F56).
 #[derive(Clone, Debug)]
 pub struct HttpResponse<'a> {
     status: HttpStatus,
@@ -124,8 +124,8 @@ impl<'a> HttpResponse<'a> {
         let length = self.body.len();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
-        // Written as the C++ servers do, without a blank after the colon: some clients search for
-        // these very bytes.
+        // No blank after the colon: the bytes are those of the C++ servers, so that recorded
+        // answers can be compared.
         out.extend_from_slice(format!("\r\nConnection:{connection}").as_bytes());
         out.extend_from_slice(format!("\r\nContent-Length:{length}\r\n").as_bytes());
         for (name, value) in &self.headers {

@@ -1,6 +1,8 @@
 //! What every server shares besides the reactor. C++ `server/src/base`, less the network part.
 //!
 //! ```text
+//! command_line          what the mains share
+//! slog                  the logger
 //! config_file_reader    key=value files: strict reading, warnings, rewriting
 //! config_value          the types a value can have
 //! im_pdu                header and body of a protocol data unit
@@ -8,20 +10,28 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! enc_dec               the cipher of message texts
+//! md5                   digests of passwords, comparison of secrets
+//! public_define         numbers several servers share
 //! thread_pool           workers that keep the order of a key
 //! signals               signals as values
 //! util                  lists in values, the pid file
 //! ```
 
 pub mod attach_data;
+pub mod command_line;
 pub mod config_file_reader;
 mod config_rewrite;
 pub mod config_value;
 mod config_warning;
+pub mod enc_dec;
 pub mod http_parser_wrapper;
 pub mod http_response;
 pub mod im_pdu;
+pub mod md5;
+pub mod public_define;
 pub mod signals;
+pub mod slog;
 pub mod thread_pool;
 pub mod util;
 pub mod util_pdu;

@@ -91,7 +91,7 @@ impl SignalThread {
                         continue;
                     };
                     if signal.is_stop() && mem::replace(&mut stopping, true) {
-                        // Not std::process::exit: it waits for the lock of stdout, which may be held.
+                        // Not std::process::exit, which waits for the lock of stdout.
                         low_level::exit(128 + number);
                     }
                     callback(signal);
