@@ -178,6 +178,8 @@ pub(crate) struct ImConn<S: 'static> {
     pub(crate) peer_closed: bool,
     /// `in_buf` holds messages that a pause kept back.
     pub(crate) undelivered: bool,
+    /// Bodies that did not parse.
+    pub(crate) bad_bodies: u8,
     /// The socket stays until the peer has noticed the close.
     pub(crate) lingers: bool,
 }
@@ -208,6 +210,7 @@ impl<S> ImConn<S> {
             half_closed: false,
             peer_closed: false,
             undelivered: false,
+            bad_bodies: 0,
             lingers: true,
         }
     }

@@ -57,7 +57,7 @@ use prost::Message;
 
 pub use conn_map::ConnMap;
 pub use event_dispatch::{EventDispatch, READ_BUDGET};
-pub use framing::{Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
+pub use framing::{BAD_BODIES_MAX, Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
 pub use im_conn::{CloseReason, ConnHandler};
 pub use net_handle::NetHandle;
 pub use options::{ConnLimits, ListenOptions};
@@ -381,9 +381,18 @@ impl<S> Netlib<S> {
 
     /// The limit for the next message, or `None` when the connection takes none now.
     #[inline]
-    pub(crate) fn message_len_max(&mut self, handle: NetHandle) -> Option<u32> {
-        let conn = self.conns.get_mut(handle).filter(|c| c.takes_messages())?;
+    pub(crate) fn message_len_max(&self, handle: NetHandle) -> Option<u32> {
+        let conn = self.conns.get(handle).filter(|c| c.takes_messages())?;
         Some(conn.limits.message_len_max)
+    }
+
+    /// Counts a body that does not parse; false when it was one too many.
+    pub(crate) fn forgives(&mut self, handle: NetHandle) -> bool {
+        let Some(conn) = self.open_conn_mut(handle) else {
+            return false;
+        };
+        conn.bad_bodies = conn.bad_bodies.saturating_add(1);
+        conn.bad_bodies <= BAD_BODIES_MAX
     }
 
     pub(crate) fn add_conn(

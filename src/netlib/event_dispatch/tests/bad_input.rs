@@ -158,3 +158,22 @@ fn urgent_data_closes() {
     assert!(bed.srv.count(&Seen::Pdu(ECHO)) <= 1);
     bed.turn_until(|bed| bed.net().conn_count() == 0);
 }
+
+#[test]
+fn bodies_that_do_not_parse_are_dropped_until_there_are_too_many() {
+    let mut bed = bed();
+    let mut client = bed.client();
+    bed.accept(1);
+    let bad = ImPdu::with_body(PduHeader::new(7, TEXT, 0), &[0x0a, 0x7f]);
+    let good = ImPdu::encode(7, TEXT, 0, &"text".to_owned());
+    for _ in 0..BAD_BODIES_MAX {
+        client.send(&bad);
+    }
+    client.send(&good);
+    bed.turn_until(|bed| bed.net().stats().bytes_out > 0);
+    assert_eq!(bed.srv.count(&Seen::Close), 0);
+    client.send(&bad);
+    bed.turn_until(|bed| bed.net().conn_count() == 0);
+    assert_eq!(client.receive(), TEXT);
+    assert!(client.is_closed());
+}

@@ -47,6 +47,8 @@ const SILENT: u16 = 12;
 const STOP: u16 = 13;
 /// Closes every connection, this one first.
 const CLOSE_ALL: u16 = 14;
+/// Its body is to be a text that parses.
+const TEXT: u16 = 15;
 /// A protocol violation.
 const REFUSED: u16 = 99;
 
@@ -155,6 +157,10 @@ impl PduHandler for TestConn {
             }
             WHO_AM_I => cx.net.send_pdu(this, &request(WHO_AM_I, this.to_u32())),
             SILENT => {}
+            TEXT => {
+                let text: String = pdu.decode()?;
+                cx.net.send_msg(this, *pdu.header(), &text);
+            }
             STOP => cx.net.stop_event(),
             _ => {
                 return Err(PduError::Refused {
@@ -260,10 +266,10 @@ impl Bed {
             if done(self) {
                 return;
             }
+            let last = &self.srv.seen[self.srv.seen.len().saturating_sub(20)..];
             assert!(
                 start.elapsed() < PATIENCE,
-                "still waiting, seen last: {:?}",
-                self.srv.seen.iter().rev().take(20)
+                "still waiting, seen last: {last:?}"
             );
             self.serve();
         }
