@@ -7,3 +7,4 @@
 mod bytes; // any bytes from outside, random and nearly right
 mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
+mod tidy; // rules that tools can check: documents, citations, lengths, layers

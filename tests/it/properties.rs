@@ -83,7 +83,8 @@ pub fn config(data: &[u8]) {
             "{key:?} {value:?}"
         );
         assert!(!value.starts_with([' ', '\t']) && !value.ends_with([' ', '\t', '\r']));
-        let again = format!("{key}={value}\n");
+        // On the second line: in front of the first a byte order mark means nothing.
+        let again = format!("\n{key}={value}\n");
         let mut again = ConfigFileReader::parse(path, again.as_bytes());
         assert_eq!(again.get::<String>(key).ok(), Some(value));
     }
