@@ -13,6 +13,8 @@
 //! enc_dec               the cipher of message texts
 //! md5                   digests of passwords, comparison of secrets
 //! public_define         numbers several servers share
+//! limits                what one request may ask for
+//! token_bucket          how fast a connection may ask
 //! thread_pool           workers that keep the order of a key
 //! signals               signals as values
 //! util                  lists in values, the pid file
@@ -28,10 +30,12 @@ pub mod enc_dec;
 pub mod http_parser_wrapper;
 pub mod http_response;
 pub mod im_pdu;
+pub mod limits;
 pub mod md5;
 pub mod public_define;
 pub mod signals;
 pub mod slog;
 pub mod thread_pool;
+pub mod token_bucket;
 pub mod util;
 pub mod util_pdu;

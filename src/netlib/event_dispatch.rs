@@ -241,6 +241,7 @@ impl<S> EventDispatch<S> {
         self.resume_accepts(srv);
         self.check_signals(srv);
         self.check_deadlines(srv);
+        self.net.end_delays();
         let mut cx = Cx {
             srv,
             net: &mut self.net,
@@ -307,6 +308,7 @@ impl<S> EventDispatch<S> {
                 .next_tick(|h| state(h) == Some(ConnState::Connecting)),
             self.lingering.next_tick(|h| state(h).is_some()),
             self.accept_paused,
+            self.net.next_delay(),
         ];
         let next = times.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(self.now())))

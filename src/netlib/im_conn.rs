@@ -170,6 +170,8 @@ pub(crate) struct ImConn<S: 'static> {
     pub(crate) read_listed: bool,
     /// The service wants no messages for now.
     pub(crate) paused: bool,
+    /// Messages wait until this tick; 0 for no wait.
+    pub(crate) delayed_until: u64,
     /// The socket may hold more than was read, and no event will say so.
     pub(crate) readable: bool,
     /// The poll has announced the end of the stream: read until it is reached.
@@ -206,6 +208,7 @@ impl<S> ImConn<S> {
             write_listed: false,
             read_listed: false,
             paused: false,
+            delayed_until: 0,
             readable: false,
             half_closed: false,
             peer_closed: false,
@@ -221,9 +224,15 @@ impl<S> ImConn<S> {
         matches!(self.state, ConnState::Connecting | ConnState::Connected)
     }
 
+    /// Whether messages are kept back.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.paused || self.delayed_until != 0
+    }
+
     /// Whether a handler may be given its next message.
     #[inline]
     pub(crate) fn takes_messages(&self) -> bool {
-        self.state == ConnState::Connected && !self.paused
+        self.state == ConnState::Connected && !self.is_held()
     }
 }

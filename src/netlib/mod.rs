@@ -51,6 +51,8 @@ mod deadlines;
 mod listener;
 mod out_queue;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use prost::Message;
@@ -126,6 +128,8 @@ pub struct Netlib<S: 'static> {
     /// Has bytes that no event will announce, each at most once.
     read_list: Vec<NetHandle>,
     fail_list: Vec<(NetHandle, CloseReason)>,
+    /// When a delayed connection may go on.
+    delays: BinaryHeap<Reverse<(u64, NetHandle)>>,
     stats: NetStats,
     running: bool,
 }
@@ -154,6 +158,7 @@ impl<S> Netlib<S> {
             connect_list: Vec::new(),
             read_list: Vec::new(),
             fail_list: Vec::new(),
+            delays: BinaryHeap::new(),
             stats: NetStats::default(),
             running: true,
         }
@@ -274,7 +279,51 @@ impl<S> Netlib<S> {
             return;
         };
         conn.paused = false;
-        self.list_read(handle);
+        if !conn.is_held() {
+            self.list_read(handle);
+        }
+    }
+
+    /// Like a pause that ends by itself after `wait_ms`, unless one that waits longer is running.
+    /// Together with a [`TokenBucket`](crate::base::token_bucket::TokenBucket) it slows down a peer
+    /// that asks too fast.
+    pub fn delay_read(&mut self, handle: NetHandle, wait_ms: u64) {
+        let until = self.tick + wait_ms;
+        let Some(conn) = self
+            .open_conn_mut(handle)
+            .filter(|c| c.delayed_until < until)
+        else {
+            return;
+        };
+        if wait_ms > 0 {
+            conn.delayed_until = until;
+            self.delays.push(Reverse((until, handle)));
+        }
+    }
+
+    /// Ends the delays that are over.
+    pub(crate) fn end_delays(&mut self) {
+        while let Some(&Reverse((until, handle))) = self.delays.peek() {
+            if until > self.tick {
+                return;
+            }
+            self.delays.pop();
+            // A longer delay may have replaced this one.
+            let conn = self
+                .open_conn_mut(handle)
+                .filter(|c| c.delayed_until == until);
+            if let Some(conn) = conn {
+                conn.delayed_until = 0;
+                if !conn.is_held() {
+                    self.list_read(handle);
+                }
+            }
+        }
+    }
+
+    /// When the next delay is over.
+    pub(crate) fn next_delay(&self) -> Option<u64> {
+        self.delays.peek().map(|Reverse((until, _))| *until)
     }
 
     /// Whether the service may still use this handle.

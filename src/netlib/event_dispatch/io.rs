@@ -31,7 +31,7 @@ impl<S> EventDispatch<S> {
             return;
         };
         match conn.state {
-            ConnState::Connected if !conn.paused => self.read_socket(handle, srv),
+            ConnState::Connected if !conn.is_held() => self.read_socket(handle, srv),
             ConnState::Connected => conn.readable = true,
             ConnState::Lingering => self.drop_last_bytes(handle),
             // Its bytes are dropped once everything is written.
@@ -120,7 +120,7 @@ impl<S> EventDispatch<S> {
         if self
             .net
             .conn_mut(handle)
-            .is_some_and(|conn| conn.readable && !conn.paused)
+            .is_some_and(|conn| conn.readable && !conn.is_held())
         {
             self.net.list_read(handle);
         }
@@ -194,7 +194,7 @@ impl<S> EventDispatch<S> {
         match self.deliver(handle, &input, srv) {
             Ok(0) => {
                 if let Some(conn) = self.net.open_conn_mut(handle) {
-                    conn.undelivered = conn.paused && !input.is_empty();
+                    conn.undelivered = conn.is_held() && !input.is_empty();
                     conn.in_buf = input;
                 }
             }
@@ -228,7 +228,7 @@ impl<S> EventDispatch<S> {
         let Some(conn) = self.net.open_conn_mut(handle) else {
             return;
         };
-        conn.undelivered = conn.paused && !rest.is_empty();
+        conn.undelivered = conn.is_held() && !rest.is_empty();
         conn.in_buf = rest.to_vec();
     }
 

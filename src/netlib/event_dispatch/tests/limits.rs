@@ -161,3 +161,51 @@ fn limits_may_change_with_a_login() {
     bed.turn_until(|bed| bed.srv.count(&Seen::Close) == 1);
     assert_eq!(bed.srv.count(&Seen::Pdu(SILENT)), 1);
 }
+
+#[test]
+fn f28_a_delayed_connection_goes_on_by_itself() {
+    let mut bed = bed();
+    let mut client = bed.client();
+    bed.accept(1);
+    let mut bytes = request(DELAY_ME, 40).as_pdu().as_bytes().to_vec();
+    bytes.extend_from_slice(command(ECHO).as_pdu().as_bytes());
+    client.send_bytes(&bytes);
+    bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(DELAY_ME)) == 1);
+    let delayed_at = bed.net().tick();
+    assert_eq!(bed.srv.count(&Seen::Pdu(ECHO)), 0);
+    // No event will come: the loop has to wake by itself.
+    assert!(bed.dispatch.timeout().is_some());
+    bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(ECHO)) == 1);
+    assert!(bed.net().tick() >= delayed_at + 40);
+}
+
+#[test]
+fn f28_a_delay_ends_no_pause_and_no_longer_delay() {
+    let (mut net, mut conns) = (Netlib::<TestServer>::new(0), Vec::new());
+    for _ in 0..3 {
+        let ops = ConnOps::of::<TestConn>();
+        conns.push(
+            net.add_conn(ops, ConnLimits::CLIENT, ConnState::Connected)
+                .unwrap(),
+        );
+    }
+    net.delay_read(conns[0], 10);
+    net.delay_read(conns[0], 30);
+    net.delay_read(conns[0], 20);
+    net.delay_read(conns[1], 10);
+    net.pause_read(conns[1]);
+    net.delay_read(conns[2], 0);
+    let mut takes = |tick| {
+        net.set_tick(tick);
+        net.end_delays();
+        conns
+            .iter()
+            .map(|conn| net.message_len_max(*conn).is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(takes(0), [false, false, true]);
+    assert_eq!(takes(29), [false, false, true]);
+    assert_eq!(takes(30), [true, false, true]);
+    net.resume_read(conns[1]);
+    assert!(net.message_len_max(conns[1]).is_some());
+}

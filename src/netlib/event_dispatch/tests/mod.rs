@@ -45,6 +45,8 @@ const WHO_AM_I: u16 = 11;
 /// No answer.
 const SILENT: u16 = 12;
 const STOP: u16 = 13;
+/// Takes no more messages for so many milliseconds.
+const DELAY_ME: u16 = 16;
 /// Closes every connection, this one first.
 const CLOSE_ALL: u16 = 14;
 /// Its body is to be a text that parses.
@@ -134,6 +136,7 @@ impl PduHandler for TestConn {
                     cx.net.send_pdu(conn, &pdu);
                 }
             }
+            DELAY_ME => cx.net.delay_read(this, u64::from(number(&pdu))),
             PAUSE_ME => cx.net.pause_read(this),
             RESUME_ALL => {
                 for conn in cx.srv.conns.handles() {
