@@ -12,8 +12,8 @@
 //! # Rules of the loop
 //!
 //! 1. A turn is: report failures, connect, flush, free, poll, events, resumed reads and accepts,
-//!    timers, loop callbacks. The loop sleeps until the next timer, or for ever when there is none,
-//!    and never while one of its lists is non-empty.
+//!    signals, deadlines, timers, loop callbacks. The loop sleeps until the next time that matters,
+//!    for ever when there is none, and never while one of its lists is non-empty.
 //! 2. `send` appends and lists the handle; it cannot fail and cannot call back. To a dead handle it
 //!    does nothing.
 //! 3. The `close` of a class removes its state first, tells others second, calls [`Netlib::close`]

@@ -234,11 +234,8 @@ impl<S> EventDispatch<S> {
 
     /// Reports the end of the stream once every whole message before it was handled.
     fn report_end(&mut self, handle: NetHandle, srv: &mut S) {
-        let ended = |conn: &_| {
-            let conn: &crate::netlib::im_conn::ImConn<S> = conn;
-            conn.peer_closed && !conn.undelivered
-        };
-        if self.net.open_conn(handle).is_some_and(ended) {
+        let conn = self.net.open_conn(handle);
+        if conn.is_some_and(|conn| conn.peer_closed && !conn.undelivered) {
             self.fail(handle, CloseReason::PeerClosed, srv);
         }
     }
