@@ -18,22 +18,24 @@
 //!
 //! # Codemap, in reading order
 //!
-//! - [`netlib`]: the reactor. Its module page has the rules of the loop; everything else obeys them.
-//!   `netlib::event_dispatch` is the only code that knows sockets and the clock.
+//! - [`netlib`]: the reactor. Its module page has the rules of the loop; everything else obeys
+//!   them. `netlib::event_dispatch` is the only code that knows sockets and the clock.
 //! - [`base`]: what servers share besides the reactor. Start with [`base::im_pdu`], the unit of the
 //!   protocol; then configuration, HTTP messages, the text cipher, workers, signals.
 //! - [`pb`]: the messages, generated from `proto/` while building, and the command numbers.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
-//! `docs/deviations.md` of the `Differs:` lines that say where and why this server behaves otherwise.
+//! `docs/deviations.md` of the `Differs:` lines that say where and why this server behaves
+//! otherwise.
 //!
 //! # Invariants
 //!
 //! - Handlers never touch sockets: they change state and queue bytes; the loop does the I/O.
 //! - Handlers never block. What blocks runs on a worker and comes back through a
 //!   [`netlib::ResponseList`].
-//! - No clock below `netlib::event_dispatch`: time is [`netlib::Netlib::tick`], an argument in tests.
+//! - No clock below `netlib::event_dispatch`: time is [`netlib::Netlib::tick`], an argument in
+//!   tests.
 //! - No connection is borrowed across a call that may close it; handles name connections, and a
 //!   stale handle finds nothing.
 //! - No lock is held across a send; within a loop there are no locks at all.

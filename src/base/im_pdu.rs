@@ -1,7 +1,7 @@
 //! The protocol data unit: 16 header bytes in network order, then a protobuf message.
 //!
-//! [`PduRef`] is a PDU that still lies in the input buffer: parsing copies nothing. [`ImPdu`] is one
-//! that owns its bytes and is cheap to clone, so a broadcast encodes once and shares.
+//! [`PduRef`] is a PDU that still lies in the input buffer: parsing copies nothing. [`ImPdu`] is
+//! one that owns its bytes and is cheap to clone, so a broadcast encodes once and shares.
 
 use bytes::Bytes;
 use prost::Message;
@@ -128,7 +128,8 @@ impl<'a> PduRef<'a> {
     /// The length is judged as soon as its four bytes are there, before anything is kept for it.
     ///
     /// C++: base/ImPduBase.cpp CImPdu::ReadPdu
-    /// Differs: lengths below 16 and above `len_max` are errors, not reads past the frame (F22, F23).
+    /// Differs: lengths below 16 and above `len_max` are errors, not reads past the frame (F22,
+    /// F23).
     #[inline]
     pub fn parse(input: &'a [u8], len_max: u32) -> Result<Option<Self>, PduError> {
         let Some(length) = input.first_chunk::<4>() else {
@@ -378,7 +379,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_parse_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), max: u32) {
+        fn any_bytes_parse_or_are_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            max: u32,
+        ) {
             if let Ok(Some(pdu)) = PduRef::parse(&bytes, max) {
                 prop_assert_eq!(pdu.as_bytes(), &bytes[..pdu.header().length as usize]);
                 prop_assert!(pdu.header().length <= max);

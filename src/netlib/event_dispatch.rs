@@ -271,8 +271,9 @@ impl<S> EventDispatch<S> {
         }
     }
 
-    /// Looks the connection up before each step, because the step before may have ended it; an event
-    /// of a socket that was replaced within the batch carries a stale generation and finds nothing.
+    /// Looks the connection up before each step, because the step before may have ended it; an
+    /// event of a socket that was replaced within the batch carries a stale generation and finds
+    /// nothing.
     fn dispatch_conn(&mut self, handle: NetHandle, event: &Event, srv: &mut S) {
         let Some(conn) = self.net.conn_mut(handle) else {
             return;

@@ -6,8 +6,8 @@
 //! [`Cx`] and names connections by handle, so nothing is borrowed across a call and any connection
 //! may close any other at any moment.
 //!
-//! [`Netlib`] is sans-io: handlers change its state, and [`EventDispatch`] does what that state asks
-//! for. A unit test needs no socket and no clock.
+//! [`Netlib`] is sans-io: handlers change its state, and [`EventDispatch`] does what that state
+//! asks for. A unit test needs no socket and no clock.
 //!
 //! # Rules of the loop
 //!
@@ -358,8 +358,8 @@ impl<S> Netlib<S> {
         }
     }
 
-    /// Calls `callback` every `interval_ms`, first after one interval. Registering the same function
-    /// again replaces the interval and restarts the delay.
+    /// Calls `callback` every `interval_ms`, first after one interval. Registering the same
+    /// function again replaces the interval and restarts the delay.
     ///
     /// C++: base/netlib.cpp netlib_register_timer
     pub fn register_timer<F>(&mut self, callback: F, interval_ms: u64)

@@ -41,7 +41,7 @@ pub struct ServInfo {
 
 /// The servers of one kind, each with one connection that is renewed when it ends.
 ///
-/// C++: base/ServInfo.h serv_init, serv_check_reconnect, serv_reset
+/// C++: base/ServInfo.h serv_init
 /// Differs: delays carry a jitter, so that servers that lost the same peer at the same moment do
 /// not all come back at the same moment (F37).
 #[derive(Clone, Debug)]

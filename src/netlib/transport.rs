@@ -1,8 +1,8 @@
 //! The seam between the socket's bytes and the framing above them.
 //!
-//! A listener without a transport passes bytes through at no cost. TLS and WebSocket are transports:
-//! they turn the bytes of the wire into plain bytes and back, may speak to the peer on their own
-//! (handshake, ping), and know nothing of sockets, PDUs or handlers.
+//! A listener without a transport passes bytes through at no cost. TLS and WebSocket are
+//! transports: they turn the bytes of the wire into plain bytes and back, may speak to the peer on
+//! their own (handshake, ping), and know nothing of sockets, PDUs or handlers.
 
 use std::error::Error;
 

@@ -13,7 +13,8 @@ use crate::netlib::out_queue::Written;
 pub const READ_BUDGET: usize = 64 * 1024;
 
 /// The start of a message that is shorter than this is put in front of the next read, so that the
-/// messages of that read can be handled in place; a longer one grows in the connection's own buffer.
+/// messages of that read can be handled in place; a longer one grows in the connection's own
+/// buffer.
 const KEPT_IN_FRONT_MAX: usize = 32 * 1024;
 
 pub(super) const READ_BUF_SIZE: usize = KEPT_IN_FRONT_MAX + READ_BUDGET;

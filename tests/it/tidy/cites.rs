@@ -1,7 +1,7 @@
 //! The `C++:` and `Differs:` lines of the code.
 
 use super::lexer::{self, Kind};
-use super::scan::{Code, DocLine, Item};
+use super::scan::{Code, DocLine, Item, ItemKind};
 use super::tree::{Problem, Tree};
 
 const CITE: &str = "C++:";
@@ -49,23 +49,16 @@ impl<'a> Cites<'a> {
 
     fn read(&mut self, item: &'a Item) {
         let docs = &item.docs;
+        if item.kind == ItemKind::Module {
+            return self.read_module(item);
+        }
         let Some(at) = docs.iter().position(|d| d.text.starts_with(CITE)) else {
             if let Some(line) = docs.iter().find(|d| d.text.starts_with(DIFFERS)) {
                 self.wrong(item, line, "a `Differs:` line stands behind a `C++:` line");
             }
             return;
         };
-        match parse(&docs[at].text) {
-            Ok((file, symbol)) => {
-                self.cites.push(Cite {
-                    item,
-                    line: docs[at].line,
-                    file,
-                    symbol,
-                });
-            }
-            Err(why) => self.wrong(item, &docs[at], why),
-        }
+        self.read_cite(item, &docs[at]);
         for line in &docs[..at] {
             if line.text.starts_with(DIFFERS) {
                 self.wrong(
@@ -76,24 +69,14 @@ impl<'a> Cites<'a> {
             }
         }
         for line in &docs[at + 1..] {
+            let follows = self.differs.last().is_some_and(|d| d.line > docs[at].line);
             if line.text.starts_with(CITE) {
                 self.wrong(
                     item,
                     line,
                     "an item has one `C++:` line; name the others in the map",
                 );
-            } else if let Some(text) = line.text.strip_prefix(DIFFERS) {
-                let text = text.trim().to_owned();
-                self.differs.push(Differs {
-                    item,
-                    line: line.line,
-                    text,
-                });
-            } else if let Some(last) = self.differs.last_mut().filter(|d| d.line > docs[at].line) {
-                last.text = format!("{} {}", last.text, line.text.trim())
-                    .trim_end()
-                    .to_owned();
-            } else {
+            } else if line.text.is_empty() || !self.read_differs(item, line, follows) {
                 self.wrong(
                     item,
                     line,
@@ -102,6 +85,50 @@ impl<'a> Cites<'a> {
                 return;
             }
         }
+    }
+
+    /// A module may have an origin and differ as well; its page goes on behind that.
+    fn read_module(&mut self, item: &'a Item) {
+        let mut inside = false;
+        for line in &item.docs {
+            if line.text.starts_with(CITE) {
+                self.read_cite(item, line);
+                inside = false;
+            } else {
+                inside = !line.text.is_empty() && self.read_differs(item, line, inside);
+            }
+        }
+    }
+
+    fn read_cite(&mut self, item: &'a Item, line: &'a DocLine) {
+        match parse(&line.text) {
+            Ok((file, symbol)) => {
+                self.cites.push(Cite {
+                    item,
+                    line: line.line,
+                    file,
+                    symbol,
+                });
+            }
+            Err(why) => self.wrong(item, line, why),
+        }
+    }
+
+    /// Takes a `Differs:` line, or one that goes on with it if there is one to go on with.
+    fn read_differs(&mut self, item: &'a Item, line: &DocLine, follows: bool) -> bool {
+        if let Some(text) = line.text.strip_prefix(DIFFERS) {
+            let text = text.trim().to_owned();
+            self.differs.push(Differs {
+                item,
+                line: line.line,
+                text,
+            });
+            return true;
+        }
+        if let Some(last) = self.differs.last_mut().filter(|_| follows) {
+            last.text = format!("{} {}", last.text, line.text.trim());
+        }
+        follows
     }
 
     fn wrong(&mut self, item: &Item, line: &DocLine, why: &str) {
@@ -219,6 +246,23 @@ mod tests {
         assert!(problems(alone)[0].contains("src/a.rs:1:"));
         let twice = "/// C++: base/a.cpp f\n/// C++: base/a.cpp g\nfn f() {}\n";
         assert!(problems(twice)[0].contains("src/a.rs:2: a::f: an item has one"));
+    }
+
+    #[test]
+    fn a_module_differs_in_one_paragraph() {
+        let tree = Tree::of(&[(
+            "src/a.rs",
+            "//! One.\n//!\n//! Differs: x\n//! y.\n//!\n//! - z\n",
+        )]);
+        let code = Code::of(&tree);
+        let found = Cites::of(&tree, &code);
+        assert_eq!(found.problems, []);
+        let texts: Vec<_> = found
+            .differs
+            .iter()
+            .map(|d| (&*d.item.path, &*d.text))
+            .collect();
+        assert_eq!(texts, [("a", "x y.")]);
     }
 
     #[test]

@@ -40,7 +40,12 @@ impl MapRow<'_> {
         let accessor = self.row.cell(1).starts_with("inline accessors");
         let name = symbol.rsplit("::").next().unwrap_or(symbol);
         stem(file).is_some_and(|stem| self.stems.contains(&stem))
-            && (self.symbols.contains(&symbol) || accessor && self.symbols.contains(&name))
+            && self.symbols.iter().any(|known| {
+                let family = known
+                    .strip_suffix('*')
+                    .is_some_and(|start| symbol.starts_with(start));
+                *known == symbol || family || accessor && *known == name
+            })
     }
 }
 
@@ -194,6 +199,8 @@ mod tests {
     fn a_row_and_its_item_agree() {
         let row = "| B001 | `CX::Go` | base/x.cpp | `a::go` | |\n";
         assert_eq!(problems(row, SOURCE), [""; 0]);
+        let family = "| B001 | enum `CX::*` | base/x.h | `a::go` | |\n";
+        assert_eq!(problems(family, SOURCE), [""; 0]);
         let accessors = "| B001 | inline accessors `Go` | base/x.h, y.h | `a::go` | |\n";
         assert_eq!(problems(accessors, SOURCE), [""; 0]);
     }

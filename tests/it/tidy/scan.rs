@@ -303,7 +303,8 @@ impl<'a> Parser<'a> {
             .map(|t| t.text)
             .collect();
         head.is_test |= idents == ["test"];
-        head.cfg_test |= idents == ["cfg", "test"];
+        let conditional = idents.first() == Some(&"cfg");
+        head.cfg_test |= conditional && idents.contains(&"test") && !idents.contains(&"not");
     }
 
     fn modifiers(&mut self) {

@@ -125,7 +125,8 @@ fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
     let mut client = bed.client();
     bed.accept(1);
     client.send_bytes(
-        b"POST /p HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
+        b"POST /p HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\
+          Connection: close\r\n\r\n",
     );
     bed.turn_until(|bed| bed.net().stats().bytes_out > 0);
     bed.turn();
