@@ -28,10 +28,8 @@ const NOT_ALWAYS_UTF8: [&str; 4] = ["avatar_url", "cmd_msg_data", "file_name", "
 
 /// Messages whose Rust name would otherwise come out as `ImpcLoginStatusNotify`, `Imp2pCmdMsg`:
 /// all names of a command's body are to begin with `Im`. Names do not travel.
-const RENAMED: [(&str, &str); 2] = [
-    ("IMPCLoginStatusNotify", "ImPcLoginStatusNotify"),
-    ("IMP2PCmdMsg", "ImP2pCmdMsg"),
-];
+const RENAMED: [(&str, &str); 2] =
+    [("IMPCLoginStatusNotify", "ImPcLoginStatusNotify"), ("IMP2PCmdMsg", "ImP2pCmdMsg")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -45,15 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).open_files(names)?;
     let mut descriptors = compiler.file_descriptor_set();
 
-    fs::write(
-        out_dir.join("descriptors.bin"),
-        without_comments(&descriptors).encode_to_vec(),
-    )?;
+    fs::write(out_dir.join("descriptors.bin"), without_comments(&descriptors).encode_to_vec())?;
     adapt(&mut descriptors)?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .out_dir(out_dir)
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).out_dir(out_dir).compile_fds(descriptors)?;
     Ok(())
 }
 
@@ -70,11 +62,7 @@ fn without_comments(descriptors: &FileDescriptorSet) -> FileDescriptorSet {
 fn adapt(descriptors: &mut FileDescriptorSet) -> Result<(), Box<dyn Error>> {
     let mut missing = NOT_ALWAYS_UTF8.to_vec();
     missing.extend(RENAMED.map(|(name, _)| name));
-    for message in descriptors
-        .file
-        .iter_mut()
-        .flat_map(|file| &mut file.message_type)
-    {
+    for message in descriptors.file.iter_mut().flat_map(|file| &mut file.message_type) {
         for field in &mut message.field {
             if field.r#type() == Type::String && NOT_ALWAYS_UTF8.contains(&field.name()) {
                 missing.retain(|name| *name != field.name());

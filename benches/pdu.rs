@@ -40,9 +40,7 @@ fn decode(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         group.bench_with_input(BenchmarkId::from_parameter(body), bytes, |b, bytes| {
             b.iter(|| {
-                let pdu = PduRef::parse(black_box(bytes), LEN_MAX)
-                    .expect("a PDU")
-                    .expect("whole");
+                let pdu = PduRef::parse(black_box(bytes), LEN_MAX).expect("a PDU").expect("whole");
                 pdu.decode::<ImMsgData>().expect("a message")
             });
         });
@@ -52,10 +50,7 @@ fn decode(criterion: &mut Criterion) {
 /// A thousand heartbeats in one buffer: framing alone.
 fn frames(criterion: &mut Criterion) {
     const COUNT: u64 = 1000;
-    let stream = ImPdu::encode(7, 0x0701, 0, &())
-        .as_pdu()
-        .as_bytes()
-        .repeat(COUNT as usize);
+    let stream = ImPdu::encode(7, 0x0701, 0, &()).as_pdu().as_bytes().repeat(COUNT as usize);
     let mut group = criterion.benchmark_group("frames");
     group.throughput(Throughput::Elements(COUNT));
     group.bench_function("pipelined", |b| {
@@ -68,18 +63,12 @@ fn frames(criterion: &mut Criterion) {
         });
     });
     // Every byte arrives alone, and each time the parser is asked again.
-    let one = ImPdu::encode_with(HEADER, &message(100))
-        .as_pdu()
-        .as_bytes()
-        .to_vec();
+    let one = ImPdu::encode_with(HEADER, &message(100)).as_pdu().as_bytes().to_vec();
     group.throughput(Throughput::Bytes(one.len() as u64));
     group.bench_function("worst_split", |b| {
         b.iter(|| {
-            let whole = |end: &usize| {
-                PduRef::parse(&one[..*end], LEN_MAX)
-                    .expect("a PDU")
-                    .is_some()
-            };
+            let whole =
+                |end: &usize| PduRef::parse(&one[..*end], LEN_MAX).expect("a PDU").is_some();
             black_box((1..=one.len()).find(whole))
         });
     });

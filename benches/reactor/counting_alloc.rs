@@ -1,8 +1,5 @@
 //! A global allocator that counts, for bytes per connection and allocations per PDU.
-#![allow(
-    unsafe_code,
-    reason = "GlobalAlloc is an unsafe trait; all it does is forward to System"
-)]
+#![allow(unsafe_code, reason = "GlobalAlloc is an unsafe trait; all it does is forward to System")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};

@@ -30,11 +30,7 @@ pub struct Pipeline {
 impl Pipeline {
     pub fn connect(addr: SocketAddr, depth: usize) -> io::Result<Self> {
         let out = pdus(0x0305, depth);
-        Ok(Self {
-            stream: connect(addr)?,
-            input: vec![0; out.len()],
-            out,
-        })
+        Ok(Self { stream: connect(addr)?, input: vec![0; out.len()], out })
     }
 
     /// Sends and awaits `batches` times `depth` PDUs.

@@ -29,10 +29,8 @@ const IDLE_CONNS: usize = 4_200;
 
 fn main() -> io::Result<()> {
     plain_epoll::pin_to_core(plain_epoll::CLIENT_CORE);
-    let servers = [
-        ("netlib", netlib_echo::spawn_echo()?),
-        ("plain_epoll", plain_epoll::spawn_echo()?),
-    ];
+    let servers =
+        [("netlib", netlib_echo::spawn_echo()?), ("plain_epoll", plain_epoll::spawn_echo()?)];
     let mut criterion = Criterion::default().configure_from_args();
     round_trip(&mut criterion, &servers);
     pipelined(&mut criterion, &servers);
@@ -43,9 +41,7 @@ fn main() -> io::Result<()> {
 
 fn round_trip(criterion: &mut Criterion, servers: &[(&str, SocketAddr)]) {
     let mut group = criterion.benchmark_group("round_trip");
-    group
-        .measurement_time(Duration::from_secs(2))
-        .throughput(Throughput::Elements(1));
+    group.measurement_time(Duration::from_secs(2)).throughput(Throughput::Elements(1));
     for &(name, addr) in servers {
         let mut pipeline = Pipeline::connect(addr, 1).expect("connect");
         group.bench_function(name, |b| b.iter_custom(|n| pipeline.run(n).expect("echo")));
@@ -55,9 +51,7 @@ fn round_trip(criterion: &mut Criterion, servers: &[(&str, SocketAddr)]) {
 fn pipelined(criterion: &mut Criterion, servers: &[(&str, SocketAddr)]) {
     for depth in [64, 1024] {
         let mut group = criterion.benchmark_group(format!("pipelined_{depth}"));
-        group
-            .measurement_time(Duration::from_secs(2))
-            .sample_size(20);
+        group.measurement_time(Duration::from_secs(2)).sample_size(20);
         group.throughput(Throughput::Elements(depth as u64));
         for conns in [1, 100, 1000] {
             for &(name, addr) in servers {
@@ -72,19 +66,13 @@ fn pipelined(criterion: &mut Criterion, servers: &[(&str, SocketAddr)]) {
 
 fn broadcast(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("broadcast");
-    group
-        .measurement_time(Duration::from_secs(2))
-        .sample_size(20);
+    group.measurement_time(Duration::from_secs(2)).sample_size(20);
     group.throughput(Throughput::Elements(1000));
     // A server of its own: a broadcast reaches every connection there is.
     let addr = netlib_echo::spawn_echo().expect("listen");
     let mut crowd = Crowd::connect(addr, 1000, 1).expect("connect");
     group.bench_function("netlib/1000", |b| {
-        b.iter_custom(|n| {
-            crowd
-                .broadcast(netlib_echo::CID_BROADCAST, n)
-                .expect("broadcast")
-        });
+        b.iter_custom(|n| crowd.broadcast(netlib_echo::CID_BROADCAST, n).expect("broadcast"));
     });
 }
 

@@ -58,11 +58,9 @@ pub fn spawn_echo() -> io::Result<SocketAddr> {
     let mut dispatch = EventDispatch::new()?;
     let options = ListenOptions::new(ConnLimits::CLIENT);
     let addr = dispatch.listen::<EchoConn>("127.0.0.1:0".parse().expect("an address"), options)?;
-    thread::Builder::new()
-        .name("netlib".to_owned())
-        .spawn(move || {
-            pin_to_core(SERVER_CORE);
-            dispatch.start_dispatch(&mut EchoServer::default())
-        })?;
+    thread::Builder::new().name("netlib".to_owned()).spawn(move || {
+        pin_to_core(SERVER_CORE);
+        dispatch.start_dispatch(&mut EchoServer::default())
+    })?;
     Ok(addr)
 }

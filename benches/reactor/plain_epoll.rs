@@ -1,8 +1,5 @@
 //! The reference: `epoll_wait`, `read`, `write` and nothing else. What no reactor can beat.
-#![allow(
-    unsafe_code,
-    reason = "the reference must call the kernel without any layer between"
-)]
+#![allow(unsafe_code, reason = "the reference must call the kernel without any layer between")]
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,25 +21,14 @@ impl Epoll {
     pub fn new() -> io::Result<Self> {
         // SAFETY: no pointer is involved.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(Self(fd))
-        }
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(Self(fd)) }
     }
 
     pub fn add(&self, fd: RawFd) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: fd as u64,
-        };
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: fd as u64 };
         // SAFETY: `event` lives through the call.
         let result = unsafe { libc::epoll_ctl(self.0, libc::EPOLL_CTL_ADD, fd, &mut event) };
-        if result < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// The descriptors that are readable.
@@ -65,9 +51,7 @@ impl Drop for Epoll {
 pub fn spawn_echo() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;
-    thread::Builder::new()
-        .name("plain epoll".to_owned())
-        .spawn(move || run(&listener))?;
+    thread::Builder::new().name("plain epoll".to_owned()).spawn(move || run(&listener))?;
     Ok(addr)
 }
 
@@ -102,11 +86,8 @@ fn echo(fd: RawFd, buf: &mut [u8]) {
         }
         let mut sent = 0;
         while sent < n {
-            let wrote = libc::write(
-                fd,
-                buf.as_ptr().add(sent as usize).cast(),
-                (n - sent) as usize,
-            );
+            let wrote =
+                libc::write(fd, buf.as_ptr().add(sent as usize).cast(), (n - sent) as usize);
             if wrote < 0 {
                 return;
             }

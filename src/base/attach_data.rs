@@ -63,11 +63,7 @@ impl DbAttachData {
 
     /// With service type 0.
     pub fn new(attach_type: u32, handle: u32) -> Self {
-        Self {
-            attach_type,
-            handle,
-            service_type: 0,
-        }
+        Self { attach_type, handle, service_type: 0 }
     }
 
     /// Reads the form back from an answer.
@@ -116,46 +112,22 @@ pub struct PduAttachData<'a> {
 impl<'a> PduAttachData<'a> {
     /// With service type 0.
     pub fn new(attach_type: u32, handle: u32, pdu: &'a [u8]) -> Self {
-        Self {
-            attach_type,
-            handle,
-            service_type: 0,
-            pdu,
-        }
+        Self { attach_type, handle, service_type: 0, pdu }
     }
 
     /// Reads the form back from an answer.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, AttachDataError> {
         let mut reader = ByteReader::new(bytes);
-        let DbAttachData {
-            attach_type,
-            handle,
-            service_type,
-        } = DbAttachData::read(&mut reader)?;
-        Ok(Self {
-            attach_type,
-            handle,
-            service_type,
-            pdu: reader.read_data()?,
-        })
+        let DbAttachData { attach_type, handle, service_type } = DbAttachData::read(&mut reader)?;
+        Ok(Self { attach_type, handle, service_type, pdu: reader.read_data()? })
     }
 
     /// The bytes to attach.
     pub fn encode(&self) -> Vec<u8> {
-        let Self {
-            attach_type,
-            handle,
-            service_type,
-            pdu,
-        } = *self;
+        let Self { attach_type, handle, service_type, pdu } = *self;
         let mut buf = Vec::with_capacity(DbAttachData::LENGTH + 4 + pdu.len());
         let mut writer = ByteWriter::new(&mut buf);
-        DbAttachData {
-            attach_type,
-            handle,
-            service_type,
-        }
-        .write(&mut writer);
+        DbAttachData { attach_type, handle, service_type }.write(&mut writer);
         writer.write_data(pdu);
         buf
     }
@@ -168,9 +140,7 @@ mod tests {
     use super::*;
 
     const SHORT: [u8; 12] = [0, 0, 0, 1, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0];
-    const LONG: [u8; 19] = [
-        0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3, b'p', b'd', b'u',
-    ];
+    const LONG: [u8; 19] = [0, 0, 0, 3, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 3, b'p', b'd', b'u'];
 
     #[test]
     fn the_short_form_has_three_words() {

@@ -32,13 +32,11 @@ pub struct ServerName {
 }
 
 #[derive(Debug, Parser)]
-#[command(
-    after_help = "The level of the log is taken from the environment variable RUST_LOG \
+#[command(after_help = "The level of the log is taken from the environment variable RUST_LOG \
                   (off, error, warn, info, debug or trace), else from the key LogLevel of the \
                   configuration, else it is info. The log goes to the file named by the key \
                   LogFile, else to standard error.\n\n\
-                  SIGTERM and SIGINT stop the server in good order, a second one stops it at once."
-)]
+                  SIGTERM and SIGINT stop the server in good order, a second one stops it at once.")]
 struct CommandLine {
     /// Configuration file
     ///
@@ -78,15 +76,7 @@ pub fn main<C, E: fmt::Display>(
     run: impl FnOnce(C) -> Result<(), E>,
 ) -> ExitCode {
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
-    ExitCode::from(start(
-        name,
-        env::args_os(),
-        Path::new(""),
-        out,
-        err,
-        read,
-        run,
-    ))
+    ExitCode::from(start(name, env::args_os(), Path::new(""), out, err, read, run))
 }
 
 /// [`main`] with its surroundings as arguments; `directory` is the current one.
@@ -132,12 +122,7 @@ fn start<C, E: fmt::Display>(
     if let Err(error) = slog::init(&options) {
         return fail(name, err, &error);
     }
-    info!(
-        "{} {} starting config={}",
-        name.program,
-        version(),
-        path.display()
-    );
+    info!("{} {} starting config={}", name.program, version(), path.display());
     config.log_warnings();
     match run(value) {
         Ok(()) => {
@@ -164,11 +149,7 @@ fn parse(
 
 /// Version and build. The commit is known if the build was told it.
 fn version() -> String {
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        "release"
-    };
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let version = env!("CARGO_PKG_VERSION");
     match option_env!("TEAMTALK_BUILD") {
         Some(build) => format!("{version} ({profile} build {build})"),
@@ -243,11 +224,7 @@ mod tests {
             |config| config.get::<u16>("ListenMsgPort"),
             |port| Err(anyhow::anyhow!("port {port} is\nin use").context("cannot listen")),
         );
-        (
-            code,
-            String::from_utf8(out).unwrap(),
-            String::from_utf8(err).unwrap(),
-        )
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
     fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -270,13 +247,7 @@ mod tests {
         }
         let (code, out, _) = start_in(Path::new("/nonexistent"), &["--help"]);
         assert_eq!(code, 0);
-        for text in [
-            "Passes messages",
-            "--config <PATH>",
-            "--check-config",
-            "RUST_LOG",
-            "-v",
-        ] {
+        for text in ["Passes messages", "--config <PATH>", "--check-config", "RUST_LOG", "-v"] {
             assert!(out.contains(text), "{text} in {out}");
         }
     }
@@ -309,28 +280,20 @@ mod tests {
         for args in [&[][..], &["--check-config"]] {
             let (code, out, err) = start_in(dir.path(), args);
             assert_eq!((code, out.as_str()), (1, ""));
-            assert!(
-                err.ends_with("routeserver.conf: key ListenMsgPort is missing\n"),
-                "{err}"
-            );
+            assert!(err.ends_with("routeserver.conf: key ListenMsgPort is missing\n"), "{err}");
             assert_eq!(err.lines().count(), 1);
         }
     }
 
     #[test]
     fn f139_a_good_configuration_is_told_with_its_warnings() {
-        let dir = directory(&[(
-            "conf/routeserver.conf",
-            "ListenMsgPort=8200\nLogLevel=warn\nx=1\n",
-        )]);
+        let dir =
+            directory(&[("conf/routeserver.conf", "ListenMsgPort=8200\nLogLevel=warn\nx=1\n")]);
         let (code, out, err) = start_in(dir.path(), &["--check-config"]);
         assert_eq!((code, err.as_str()), (0, ""));
         let lines: Vec<_> = out.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(
-            lines[0].ends_with("conf/routeserver.conf: line 3: key x is unknown"),
-            "{out}"
-        );
+        assert!(lines[0].ends_with("conf/routeserver.conf: line 3: key x is unknown"), "{out}");
         assert!(lines[1].ends_with("conf/routeserver.conf: ok"), "{out}");
     }
 
@@ -344,20 +307,12 @@ mod tests {
         ]);
         assert_eq!(start_in(dir.path(), &["--check-config"]).0, 0);
         let other = dir.path().join("other.conf");
-        let (code, _, err) = start_in(
-            dir.path(),
-            &["--check-config", "-c", other.to_str().unwrap()],
-        );
+        let (code, _, err) =
+            start_in(dir.path(), &["--check-config", "-c", other.to_str().unwrap()]);
         assert_eq!(code, 1);
-        assert!(
-            err.contains("other.conf: ListenMsgPort=y is wrong"),
-            "{err}"
-        );
+        assert!(err.contains("other.conf: ListenMsgPort=y is wrong"), "{err}");
         let (_, _, err) = start_in(dir.path(), &["--config", "/nonexistent/a.conf"]);
-        assert!(
-            err.starts_with("route_server: cannot read /nonexistent/a.conf: "),
-            "{err}"
-        );
+        assert!(err.starts_with("route_server: cannot read /nonexistent/a.conf: "), "{err}");
     }
 
     #[test]

@@ -104,11 +104,8 @@ impl ConfigFileReader {
 
     /// Reads the contents of a file; `path` is for messages.
     pub fn parse(path: &Path, contents: &[u8]) -> Self {
-        let mut config = Self {
-            path: path.to_owned(),
-            entries: HashMap::new(),
-            warnings: BTreeSet::new(),
-        };
+        let mut config =
+            Self { path: path.to_owned(), entries: HashMap::new(), warnings: BTreeSet::new() };
         for (index, line) in contents.split(|&byte| byte == b'\n').enumerate() {
             config.parse_line(index + 1, line);
         }
@@ -142,11 +139,7 @@ impl ConfigFileReader {
         match self.entries.entry(key) {
             hash_map::Entry::Occupied(occupied) => Some(occupied.key().clone()),
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Entry {
-                    line,
-                    value,
-                    asked: false,
-                });
+                vacant.insert(Entry { line, value, asked: false });
                 None
             }
         }
@@ -162,10 +155,8 @@ impl ConfigFileReader {
     /// C++: base/ConfigFileReader.cpp CConfigFileReader::GetConfigName
     /// Differs: a number followed by letters is refused; `atoi` read its beginning.
     pub fn get<T: ConfigValue>(&mut self, key: &str) -> Result<T, ConfigError> {
-        self.get_opt(key)?.ok_or_else(|| ConfigError::MissingKey {
-            path: self.path.clone(),
-            key: key.to_owned(),
-        })
+        self.get_opt(key)?
+            .ok_or_else(|| ConfigError::MissingKey { path: self.path.clone(), key: key.to_owned() })
     }
 
     /// The value of a key, if it is there.
@@ -212,10 +203,7 @@ impl ConfigFileReader {
             if numbered && !entry.asked {
                 entry.asked = true;
                 let kind = ConfigWarningKind::OutOfSequence(key.clone());
-                self.warnings.insert(ConfigWarning {
-                    line: entry.line,
-                    kind,
-                });
+                self.warnings.insert(ConfigWarning { line: entry.line, kind });
             }
         }
         Ok(servers)
@@ -226,11 +214,7 @@ impl ConfigFileReader {
         ConfigError::BadValue {
             path: self.path.clone(),
             key: key.to_owned(),
-            value: self
-                .entries
-                .get(key)
-                .map(|entry| entry.value.clone())
-                .unwrap_or_default(),
+            value: self.entries.get(key).map(|entry| entry.value.clone()).unwrap_or_default(),
             expected: expected.to_owned(),
         }
     }
@@ -252,12 +236,7 @@ impl ConfigFileReader {
 
     /// All the file says in vain, by line. Complete once every key was asked for.
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        let mut all: Vec<_> = self
-            .warnings
-            .iter()
-            .cloned()
-            .chain(self.unknown_keys())
-            .collect();
+        let mut all: Vec<_> = self.warnings.iter().cloned().chain(self.unknown_keys()).collect();
         all.sort_unstable();
         all
     }
@@ -280,29 +259,17 @@ impl ConfigFileReader {
         };
         if unfit(key) || key.contains('=') || unfit(value) {
             let (key, value) = (key.to_owned(), value.to_owned());
-            return Err(ConfigError::Unwritable {
-                path: self.path.clone(),
-                key,
-                value,
-            });
+            return Err(ConfigError::Unwritable { path: self.path.clone(), key, value });
         }
         let contents = with_value(&read_file(&self.path)?, key, value);
-        replace_file(&self.path, &contents).map_err(|source| ConfigError::Write {
-            path: self.path.clone(),
-            source,
-        })?;
+        replace_file(&self.path, &contents)
+            .map_err(|source| ConfigError::Write { path: self.path.clone(), source })?;
         if let Some(entry) = self.entries.get_mut(key) {
             value.clone_into(&mut entry.value);
         } else {
             let line = contents.split(|&byte| byte == b'\n').count() - 1;
-            self.entries.insert(
-                key.to_owned(),
-                Entry {
-                    line,
-                    value: value.to_owned(),
-                    asked: true,
-                },
-            );
+            self.entries
+                .insert(key.to_owned(), Entry { line, value: value.to_owned(), asked: true });
         }
         Ok(())
     }
@@ -315,11 +282,7 @@ impl ConfigFileReader {
 /// A line without its comment.
 pub(super) fn without_comment(number: usize, line: &[u8]) -> &[u8] {
     // Some editors begin a file with a byte order mark; it would become part of the key.
-    let line = if number == 1 {
-        line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-    } else {
-        line
-    };
+    let line = if number == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
     line.split(|&byte| byte == b'#').next().unwrap_or_default()
 }
 
@@ -331,19 +294,12 @@ pub(super) fn trim_space(text: &str) -> &str {
 fn read_file(path: &Path) -> Result<Vec<u8>, ConfigError> {
     let read = || {
         let mut contents = Vec::new();
-        File::open(path)?
-            .take(CONFIG_BYTES_MAX + 1)
-            .read_to_end(&mut contents)?;
+        File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_end(&mut contents)?;
         Ok(contents)
     };
-    let contents = read().map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let contents = read().map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     if contents.len() as u64 > CONFIG_BYTES_MAX {
-        return Err(ConfigError::TooLarge {
-            path: path.to_owned(),
-        });
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
     }
     Ok(contents)
 }
@@ -392,11 +348,7 @@ mod tests {
     #[test]
     fn f50_a_file_that_cannot_be_opened_is_an_error() {
         let error = ConfigFileReader::load(Path::new("/nonexistent/msg_server.conf")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot read /nonexistent/msg_server.conf: ")
-        );
+        assert!(error.to_string().starts_with("cannot read /nonexistent/msg_server.conf: "));
     }
 
     #[test]
@@ -413,10 +365,7 @@ mod tests {
             "conf/x.conf: ListenPort=80a is wrong, expected a number from 0 to 65535"
         );
         assert!(config.get_opt::<HostList>("Hosts").is_err());
-        assert!(
-            config.get_or::<u32>("ListenPort", 1).is_err(),
-            "a default hides no mistake"
-        );
+        assert!(config.get_or::<u32>("ListenPort", 1).is_err(), "a default hides no mistake");
     }
 
     #[test]
@@ -432,10 +381,7 @@ mod tests {
         let mut config = config("a=1\nb=2\na=3");
         assert_eq!(config.get::<u32>("a").unwrap(), 1);
         assert_eq!(config.get::<u32>("b").unwrap(), 2);
-        assert_eq!(
-            told(&config.warnings()),
-            ["line 3: ignored, key a is set further up"]
-        );
+        assert_eq!(told(&config.warnings()), ["line 3: ignored, key a is set further up"]);
     }
 
     #[test]
@@ -458,10 +404,7 @@ mod tests {
     fn an_unknown_key_is_told_exactly_once() {
         let mut config = config("typo=1\na=1\ntypo=2\n");
         config.get::<u32>("a").unwrap();
-        assert_eq!(
-            told(&config.unknown_keys()),
-            ["line 1: key typo is unknown"]
-        );
+        assert_eq!(told(&config.unknown_keys()), ["line 1: key typo is unknown"]);
         assert_eq!(config.warnings().len(), 2, "the second is a duplicate");
     }
 
@@ -485,10 +428,7 @@ mod tests {
     #[test]
     fn a_service_can_refuse_a_value_in_the_same_words() {
         let error = config("ThreadNum=0").bad_value("ThreadNum", "at least 1");
-        assert_eq!(
-            error.to_string(),
-            "conf/x.conf: ThreadNum=0 is wrong, expected at least 1"
-        );
+        assert_eq!(error.to_string(), "conf/x.conf: ThreadNum=0 is wrong, expected at least 1");
     }
 
     fn in_file(contents: &str) -> (tempfile::TempDir, ConfigFileReader) {
@@ -516,11 +456,7 @@ mod tests {
         let after = fs::read_to_string(config.path()).unwrap();
         assert_eq!(after, "#FileCnt=1\nFileCnt=\na=b\nFileCnt=0\n");
         assert_eq!(config.get::<u32>("FileCnt").unwrap(), 0);
-        assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
-            "no temporary file stays"
-        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file stays");
     }
 
     #[test]
@@ -528,26 +464,14 @@ mod tests {
         let (_dir, mut config) = in_file("a=1\nFileCnt=1\n");
         fs::write(config.path(), "a=2\nb=3\nFileCnt=1\n").unwrap();
         config.set_config_value("FileCnt", "2").unwrap();
-        assert_eq!(
-            fs::read_to_string(config.path()).unwrap(),
-            "a=2\nb=3\nFileCnt=2\n"
-        );
+        assert_eq!(fs::read_to_string(config.path()).unwrap(), "a=2\nb=3\nFileCnt=2\n");
     }
 
     #[test]
     fn a_value_the_syntax_cannot_hold_is_refused() {
         let (_dir, mut config) = in_file("a=1\n");
-        for (key, value) in [
-            ("a", "x#y"),
-            ("a", "x\nb=2"),
-            ("a", ""),
-            ("a", " x"),
-            ("a=b", "x"),
-        ] {
-            assert!(
-                config.set_config_value(key, value).is_err(),
-                "{key}={value:?}"
-            );
+        for (key, value) in [("a", "x#y"), ("a", "x\nb=2"), ("a", ""), ("a", " x"), ("a=b", "x")] {
+            assert!(config.set_config_value(key, value).is_err(), "{key}={value:?}");
         }
         assert_eq!(fs::read_to_string(config.path()).unwrap(), "a=1\n");
     }

@@ -13,22 +13,14 @@ pub(super) fn with_value(contents: &[u8], key: &str, value: &str) -> Vec<u8> {
     for (index, line) in contents.split(|&byte| byte == b'\n').enumerate() {
         if let Some(old) = value_range(without_comment(index + 1, line), key) {
             // The mark before the first line was cut off by without_comment.
-            let mark = if index == 0 && line.starts_with(b"\xef\xbb\xbf") {
-                3
-            } else {
-                0
-            };
+            let mark = if index == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
             let start = line_start + mark;
             let (before, after) = (&contents[..start + old.start], &contents[start + old.end..]);
             return [before, value.as_bytes(), after].concat();
         }
         line_start += line.len() + 1;
     }
-    let line_end = if contents.is_empty() || contents.ends_with(b"\n") {
-        ""
-    } else {
-        "\n"
-    };
+    let line_end = if contents.is_empty() || contents.ends_with(b"\n") { "" } else { "\n" };
     [contents, format!("{line_end}{key}={value}\n").as_bytes()].concat()
 }
 
@@ -54,8 +46,7 @@ pub(super) fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
         file.write_all(contents)?;
         file.sync_all()?;
         fs::rename(&temporary, &path)?;
-        path.parent()
-            .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     };
     let written = write();
     if written.is_err() {
@@ -75,10 +66,7 @@ mod tests {
     #[test]
     fn only_the_bytes_of_the_value_are_replaced() {
         let with = |before: &[u8]| with_value(before, "a", "new");
-        assert_eq!(
-            with(b"\xef\xbb\xbf a = \xff\xfe #c\r\n"),
-            b"\xef\xbb\xbf a = new #c\r\n"
-        );
+        assert_eq!(with(b"\xef\xbb\xbf a = \xff\xfe #c\r\n"), b"\xef\xbb\xbf a = new #c\r\n");
         assert_eq!(with(b"a==\t=\r\nb"), b"a=new\r\nb");
         assert_eq!(with(b""), b"a=new\n");
     }

@@ -142,10 +142,7 @@ mod tests {
     #[test]
     fn a_host_list_skips_empty_items_but_is_not_empty() {
         let hosts = |text| HostList::parse(text).map(|list| list.0.join(" "));
-        assert_eq!(
-            hosts("0.0.0.0;;localhost; ::1;"),
-            Some("0.0.0.0 localhost ::1".to_owned())
-        );
+        assert_eq!(hosts("0.0.0.0;;localhost; ::1;"), Some("0.0.0.0 localhost ::1".to_owned()));
         assert_eq!(hosts(";"), None);
         assert_eq!(hosts("a,b"), None);
         assert_eq!(hosts("a b;c"), None);

@@ -98,9 +98,7 @@ impl Aes {
         let trailer = buf.last_chunk().copied().unwrap_or_default();
         let length = u32::from_be_bytes(trailer);
         let fits = |length: usize| {
-            length
-                .checked_add(TRAILER_LENGTH)?
-                .checked_next_multiple_of(BLOCK_LENGTH)
+            length.checked_add(TRAILER_LENGTH)?.checked_next_multiple_of(BLOCK_LENGTH)
         };
         if fits(length as usize) != Some(total) {
             return Err(AesError::Length { length, total });
@@ -128,11 +126,7 @@ fn base64_decode(text: &[u8]) -> Vec<u8> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
     let is_skipped = |byte: u8| matches!(byte, b'=' | b' ' | b'\t'..=b'\r');
-    let mut digits: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|&byte| !is_skipped(byte))
-        .collect();
+    let mut digits: Vec<u8> = text.iter().copied().filter(|&byte| !is_skipped(byte)).collect();
     if digits.len() % 4 == 1 {
         // Six bits make no byte, but they have to be digits too: 'A' completes them to eight.
         digits.push(b'A');
@@ -169,21 +163,11 @@ mod tests {
             (15, "a3gZG+WxoUhb34fgUu4t/lzIdZRUsFN9eOwYZegap80="),
             (16, "BY1wZOT9JPljcE5qNjw9cQfU6OB7fpsvZh6GP3dYB9g="),
             (17, "BY1wZOT9JPljcE5qNjw9cb8KZIXw13vDXaQLNJ72xE4="),
-            (
-                31,
-                "BY1wZOT9JPljcE5qNjw9cTlc69kKYZhOF8ZnA28HojhHKToxFDimz7C6XaPPPsPH",
-            ),
-            (
-                32,
-                "BY1wZOT9JPljcE5qNjw9cVzCT0QE8ifsZlmPqG2hzV5d5ib/7yMH525m4ID/jXE3",
-            ),
+            (31, "BY1wZOT9JPljcE5qNjw9cTlc69kKYZhOF8ZnA28HojhHKToxFDimz7C6XaPPPsPH"),
+            (32, "BY1wZOT9JPljcE5qNjw9cVzCT0QE8ifsZlmPqG2hzV5d5ib/7yMH525m4ID/jXE3"),
         ];
         for (length, answer) in answers {
-            assert_eq!(
-                aes().encrypt(&text[..length]).unwrap(),
-                answer,
-                "length {length}"
-            );
+            assert_eq!(aes().encrypt(&text[..length]).unwrap(), answer, "length {length}");
             assert_eq!(aes().decrypt(answer.as_bytes()).unwrap(), &text[..length]);
         }
     }
@@ -201,10 +185,7 @@ mod tests {
         let text: Vec<u8> = (0..10240_u32).map(|i| ((i * 7 + 3) % 251) as u8).collect();
         let answer = aes().encrypt(&text).unwrap();
         assert_eq!(answer.len(), 13676);
-        assert_eq!(
-            md5_hex(answer.as_bytes()),
-            "19a0374d34cc224588bff075e513bf42"
-        );
+        assert_eq!(md5_hex(answer.as_bytes()), "19a0374d34cc224588bff075e513bf42");
         assert_eq!(aes().decrypt(answer.as_bytes()).unwrap(), text);
     }
 
@@ -225,10 +206,7 @@ mod tests {
             (12, 32, "e5RnnlJkv4QGnGhkMwfvgJXUUohlBpRQf9H2BG5+lOc="),
         ];
         for (length, total, text) in texts {
-            assert_eq!(
-                aes().decrypt(text.as_bytes()),
-                Err(AesError::Length { length, total })
-            );
+            assert_eq!(aes().decrypt(text.as_bytes()), Err(AesError::Length { length, total }));
         }
     }
 
@@ -236,22 +214,13 @@ mod tests {
     fn f16_another_key_shows_in_the_length() {
         let text = aes().encrypt(b"hello").unwrap();
         let other = Aes::new(&[7; 32]).unwrap();
-        assert!(matches!(
-            other.decrypt(text.as_bytes()),
-            Err(AesError::Length { .. })
-        ));
+        assert!(matches!(other.decrypt(text.as_bytes()), Err(AesError::Length { .. })));
     }
 
     #[test]
     fn what_is_no_cipher_text_is_refused() {
         assert_eq!(aes().decrypt(b""), Err(AesError::Empty));
-        for text in [
-            &b"===="[..],
-            b" \n",
-            b"A",
-            b"qscuvRJ/pmJghpW1gxfUE-==",
-            b"\xff\xff",
-        ] {
+        for text in [&b"===="[..], b" \n", b"A", b"qscuvRJ/pmJghpW1gxfUE-==", b"\xff\xff"] {
             assert_eq!(aes().decrypt(text), Err(AesError::Base64), "{text:?}");
         }
         assert_eq!(aes().decrypt(b"aGVsbG8="), Err(AesError::Blocks(5)));
@@ -260,25 +229,13 @@ mod tests {
     #[test]
     fn base64_is_read_as_liberally_as_in_the_original() {
         let bytes = b"hello".to_vec();
-        for text in [
-            "aGVsbG8=",
-            "aGVsbG8",
-            "aGVs\r\nbG8=\n",
-            " a=G=V\tsbG8 ",
-            "aGVsbG9=",
-            "aGVsbG8=A",
-        ] {
-            assert!(
-                base64_decode(text.as_bytes()).starts_with(&bytes),
-                "{text:?}"
-            );
+        for text in
+            ["aGVsbG8=", "aGVsbG8", "aGVs\r\nbG8=\n", " a=G=V\tsbG8 ", "aGVsbG9=", "aGVsbG8=A"]
+        {
+            assert!(base64_decode(text.as_bytes()).starts_with(&bytes), "{text:?}");
         }
         assert_eq!(base64_decode(b"aGVsA"), b"hel", "six bits too many");
-        assert_eq!(
-            base64_decode(b"aGVs!"),
-            b"",
-            "a foreign character in the last six bits"
-        );
+        assert_eq!(base64_decode(b"aGVs!"), b"", "a foreign character in the last six bits");
         assert_eq!(base64_decode(b"aGVs-_=="), b"", "the alphabet of urls");
     }
 
@@ -288,10 +245,7 @@ mod tests {
             let error = Aes::new(&vec![b'k'; length]).err();
             assert_eq!(error, Some(AesError::KeyLength(length)));
         }
-        assert_eq!(
-            AesError::KeyLength(31).to_string(),
-            "aes key has 31 bytes, 32 expected"
-        );
+        assert_eq!(AesError::KeyLength(31).to_string(), "aes key has 31 bytes, 32 expected");
     }
 
     proptest! {

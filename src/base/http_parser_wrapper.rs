@@ -21,11 +21,7 @@ pub struct HttpLimits {
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self {
-            header_bytes_max: 8 * 1024,
-            header_count_max: 64,
-            body_bytes_max: 1024 * 1024,
-        }
+        Self { header_bytes_max: 8 * 1024, header_count_max: 64, body_bytes_max: 1024 * 1024 }
     }
 }
 
@@ -162,19 +158,13 @@ impl<'a> HttpRequest<'a> {
 
     /// All headers in the order sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + '_ {
-        self.headers
-            .iter()
-            .map(|header| (header.name, header.value))
+        self.headers.iter().map(|header| (header.name, header.value))
     }
 
     /// Whether the client wants to send another request on this connection.
     pub fn keep_alive(&self) -> bool {
         let has = |option: &str| has_token(&self.headers, "connection", option);
-        if self.minor_version == 0 {
-            has("keep-alive") && !has("close")
-        } else {
-            !has("close")
-        }
+        if self.minor_version == 0 { has("keep-alive") && !has("close") } else { !has("close") }
     }
 }
 
@@ -198,25 +188,16 @@ fn parse_head<'a>(buf: &'a [u8], limits: &HttpLimits) -> Result<Option<Head<'a>>
     let length = match request.parse(visible) {
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) if buf.len() >= limits.header_bytes_max => {
-            return Err(HttpError::HeaderBytes {
-                max: limits.header_bytes_max,
-            });
+            return Err(HttpError::HeaderBytes { max: limits.header_bytes_max });
         }
         Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(HttpError::HeaderCount {
-                max: limits.header_count_max,
-            });
+            return Err(HttpError::HeaderCount { max: limits.header_count_max });
         }
         Err(httparse::Error::Version) => return Err(HttpError::Version),
         Err(error) => return Err(HttpError::Syntax(error)),
     };
-    let httparse::Request {
-        method,
-        path,
-        version,
-        headers: parsed,
-    } = request;
+    let httparse::Request { method, path, version, headers: parsed } = request;
     let count = parsed.len();
     headers.truncate(count);
     let content_length = content_length(&headers, limits.body_bytes_max)?;
@@ -246,20 +227,14 @@ fn content_length(headers: &[Header<'_>], body_bytes_max: usize) -> Result<usize
     let Some(text) = length else { return Ok(0) };
     // `str::parse` alone would take "+5".
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return Err(HttpError::ContentLength(
-            String::from_utf8_lossy(text).into_owned(),
-        ));
+        return Err(HttpError::ContentLength(String::from_utf8_lossy(text).into_owned()));
     }
-    let length = text.iter().fold(0u64, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u64::from(digit - b'0'))
-    });
+    let length = text
+        .iter()
+        .fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
     match usize::try_from(length) {
         Ok(length) if length <= body_bytes_max => Ok(length),
-        _ => Err(HttpError::BodyBytes {
-            length,
-            max: body_bytes_max,
-        }),
+        _ => Err(HttpError::BodyBytes { length, max: body_bytes_max }),
     }
 }
 
@@ -299,10 +274,7 @@ mod tests {
         let text = "POST /query/CreateGroup?a=%20 HTTP/1.1\r\nHost: im:8400\r\n\
                     Content-Length: 4\r\nX-Real-IP:\t 10.0.0.1 \r\n\r\nbodyGET";
         let (request, consumed) = request(text).unwrap().unwrap();
-        assert_eq!(
-            (request.method, request.target),
-            ("POST", "/query/CreateGroup?a=%20")
-        );
+        assert_eq!((request.method, request.target), ("POST", "/query/CreateGroup?a=%20"));
         assert_eq!((request.minor_version, request.body), (1, &b"body"[..]));
         assert_eq!(request.header_str("x-real-ip"), Some("10.0.0.1"));
         assert_eq!(request.header("HOST"), Some(&b"im:8400"[..]));
@@ -345,10 +317,7 @@ mod tests {
         let cases = [
             ("HTTP/1.1\r\n", true),
             ("HTTP/1.1\r\nConnection: Close\r\n", false),
-            (
-                "HTTP/1.1\r\nConnection: upgrade\r\nConnection: foo, close\r\n",
-                false,
-            ),
+            ("HTTP/1.1\r\nConnection: upgrade\r\nConnection: foo, close\r\n", false),
             ("HTTP/1.1\r\nConnection: closed\r\n", true),
             ("HTTP/1.0\r\n", false),
             ("HTTP/1.0\r\nConnection: Keep-Alive\r\n", true),
@@ -362,39 +331,22 @@ mod tests {
 
     #[test]
     fn an_endless_header_is_refused_at_the_limit() {
-        let limits = HttpLimits {
-            header_bytes_max: 64,
-            ..HttpLimits::default()
-        };
+        let limits = HttpLimits { header_bytes_max: 64, ..HttpLimits::default() };
         let text = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100));
         let error = HttpRequest::parse(text.as_bytes(), &limits).unwrap_err();
         assert_eq!(error, HttpError::HeaderBytes { max: 64 });
         assert_eq!(error.status(), HttpStatus::RequestHeaderFieldsTooLarge);
-        assert_eq!(
-            HttpRequest::parse(&text.as_bytes()[..63], &limits),
-            Ok(None)
-        );
+        assert_eq!(HttpRequest::parse(&text.as_bytes()[..63], &limits), Ok(None));
         let fits = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(64 - 18));
         assert_eq!(fits.len(), 64);
-        assert!(
-            HttpRequest::parse(fits.as_bytes(), &limits)
-                .unwrap()
-                .is_some()
-        );
+        assert!(HttpRequest::parse(fits.as_bytes(), &limits).unwrap().is_some());
     }
 
     #[test]
     fn too_many_headers_are_refused() {
-        let limits = HttpLimits {
-            header_count_max: 2,
-            ..HttpLimits::default()
-        };
+        let limits = HttpLimits { header_count_max: 2, ..HttpLimits::default() };
         let two = "GET / HTTP/1.1\r\na: 1\r\nb: 2\r\n\r\n";
-        assert!(
-            HttpRequest::parse(two.as_bytes(), &limits)
-                .unwrap()
-                .is_some()
-        );
+        assert!(HttpRequest::parse(two.as_bytes(), &limits).unwrap().is_some());
         let three = "GET / HTTP/1.1\r\na: 1\r\nb: 2\r\nc: 3\r\n\r\n";
         let error = HttpRequest::parse(three.as_bytes(), &limits).unwrap_err();
         assert_eq!(error, HttpError::HeaderCount { max: 2 });
@@ -403,20 +355,9 @@ mod tests {
 
     #[test]
     fn a_body_beyond_the_limit_is_refused_before_it_comes() {
-        for (length, told) in [
-            ("1048577", 1_048_577),
-            ("99999999999999999999999", u64::MAX),
-        ] {
-            let error = error(&format!(
-                "POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
-            ));
-            assert_eq!(
-                error,
-                HttpError::BodyBytes {
-                    length: told,
-                    max: 1_048_576
-                }
-            );
+        for (length, told) in [("1048577", 1_048_577), ("99999999999999999999999", u64::MAX)] {
+            let error = error(&format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"));
+            assert_eq!(error, HttpError::BodyBytes { length: told, max: 1_048_576 });
             assert_eq!(error.status(), HttpStatus::ContentTooLarge);
         }
     }
@@ -424,9 +365,7 @@ mod tests {
     #[test]
     fn a_length_in_doubt_is_refused() {
         for length in ["", "+5", "-1", "0x10", "5, 5", "5 5", "1.0", "٣"] {
-            let error = error(&format!(
-                "POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"
-            ));
+            let error = error(&format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"));
             assert_eq!(error, HttpError::ContentLength(length.to_owned()));
             assert_eq!(error.status(), HttpStatus::BadRequest);
         }
@@ -477,14 +416,8 @@ mod tests {
             !HttpRequest::awaits_continue(format!("{head}a").as_bytes(), &limits),
             "the body is coming"
         );
-        assert!(!HttpRequest::awaits_continue(
-            &head.as_bytes()[..head.len() - 1],
-            &limits
-        ));
-        assert!(!HttpRequest::awaits_continue(
-            head.replace("1.1", "1.0").as_bytes(),
-            &limits
-        ));
+        assert!(!HttpRequest::awaits_continue(&head.as_bytes()[..head.len() - 1], &limits));
+        assert!(!HttpRequest::awaits_continue(head.replace("1.1", "1.0").as_bytes(), &limits));
         let plain = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
         assert!(!HttpRequest::awaits_continue(plain.as_bytes(), &limits));
     }
@@ -517,14 +450,8 @@ mod tests {
             "Expect: 100-continue\r\n",
         ]);
         let body = prop::collection::vec(any::<u8>(), 0..64);
-        (
-            method,
-            "/[a-z0-9/?=%]{0,20}",
-            prop::collection::vec(header, 0..6),
-            known,
-            body,
-        )
-            .prop_map(|(method, target, headers, known, body)| {
+        (method, "/[a-z0-9/?=%]{0,20}", prop::collection::vec(header, 0..6), known, body).prop_map(
+            |(method, target, headers, known, body)| {
                 let headers = headers.concat();
                 let length = body.len();
                 let mut bytes = format!(
@@ -533,7 +460,8 @@ mod tests {
                 .into_bytes();
                 bytes.extend_from_slice(&body);
                 bytes
-            })
+            },
+        )
     }
 
     proptest! {

@@ -69,12 +69,7 @@ pub struct HttpResponse<'a> {
 impl<'a> HttpResponse<'a> {
     /// An answer without a body that closes the connection.
     pub fn new(status: HttpStatus) -> Self {
-        Self {
-            status,
-            keep_alive: false,
-            headers: Vec::new(),
-            body: &[],
-        }
+        Self { status, keep_alive: false, headers: Vec::new(), body: &[] }
     }
 
     /// The answer to a request that is refused; the connection closes after it.
@@ -107,20 +102,13 @@ impl<'a> HttpResponse<'a> {
     /// Sets the body and its type.
     #[must_use]
     pub fn body(self, content_type: &'a str, body: &'a [u8]) -> Self {
-        Self {
-            body,
-            ..self.header("Content-Type", content_type)
-        }
+        Self { body, ..self.header("Content-Type", content_type) }
     }
 
     /// Appends the answer to `out`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.body.len() + 256);
-        let connection = if self.keep_alive {
-            "keep-alive"
-        } else {
-            "close"
-        };
+        let connection = if self.keep_alive { "keep-alive" } else { "close" };
         let length = self.body.len();
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
@@ -149,11 +137,7 @@ impl<'a> HttpResponse<'a> {
 /// Control characters become blanks (RFC 9110, 5.5): a value taken from a request, say a file
 /// type, must not be able to end the header and start one of its own.
 fn header_byte(byte: u8) -> u8 {
-    if byte.is_ascii_control() && byte != b'\t' {
-        b' '
-    } else {
-        byte
-    }
+    if byte.is_ascii_control() && byte != b'\t' { b' ' } else { byte }
 }
 
 #[cfg(test)]
@@ -162,9 +146,8 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_layout_of_the_original() {
-        let answer = HttpResponse::new(HttpStatus::Ok)
-            .body("text/html;charset=utf-8", b"{}")
-            .to_bytes();
+        let answer =
+            HttpResponse::new(HttpStatus::Ok).body("text/html;charset=utf-8", b"{}").to_bytes();
         assert_eq!(
             String::from_utf8(answer).unwrap(),
             "HTTP/1.1 200 OK\r\nConnection:close\r\nContent-Length:2\r\n\
@@ -175,9 +158,8 @@ mod tests {
     #[test]
     fn f56_the_length_counts_bytes_and_a_long_body_is_not_cut() {
         let body = "没有msg_server".repeat(1000);
-        let answer = HttpResponse::new(HttpStatus::Ok)
-            .body("text/html", body.as_bytes())
-            .to_bytes();
+        let answer =
+            HttpResponse::new(HttpStatus::Ok).body("text/html", body.as_bytes()).to_bytes();
         let text = String::from_utf8(answer).unwrap();
         assert!(text.contains("\r\nContent-Length:16000\r\n"));
         assert!(text.ends_with(&body));
@@ -185,9 +167,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_body_says_so() {
-        let answer = HttpResponse::new(HttpStatus::NotFound)
-            .keep_alive(true)
-            .to_bytes();
+        let answer = HttpResponse::new(HttpStatus::NotFound).keep_alive(true).to_bytes();
         assert_eq!(
             answer,
             b"HTTP/1.1 404 Not Found\r\nConnection:keep-alive\r\nContent-Length:0\r\n\r\n"
@@ -219,9 +199,6 @@ mod tests {
         HttpResponse::new(HttpStatus::Ok).encode_into(&mut out);
         HttpResponse::new(HttpStatus::BadRequest).encode_into(&mut out);
         assert!(out.starts_with(HTTP_CONTINUE));
-        assert_eq!(
-            String::from_utf8(out).unwrap().matches("HTTP/1.1 ").count(),
-            3
-        );
+        assert_eq!(String::from_utf8(out).unwrap().matches("HTTP/1.1 ").count(), 3);
     }
 }

@@ -137,10 +137,7 @@ impl<'a> PduRef<'a> {
         };
         let length = u32::from_be_bytes(*length);
         if length < IM_PDU_HEADER_LEN as u32 || length > len_max {
-            return Err(PduError::BadLength {
-                length,
-                max: len_max,
-            });
+            return Err(PduError::BadLength { length, max: len_max });
         }
         let Some(bytes) = input.get(..length as usize) else {
             return Ok(None);
@@ -148,10 +145,7 @@ impl<'a> PduRef<'a> {
         let Some(header) = bytes.first_chunk() else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            header: PduHeader::parse(header),
-            bytes,
-        }))
+        Ok(Some(Self { header: PduHeader::parse(header), bytes }))
     }
 
     /// All header fields.
@@ -193,10 +187,7 @@ impl<'a> PduRef<'a> {
 
     /// A copy that outlives the handler, for a worker or a queue.
     pub fn to_owned(&self) -> ImPdu {
-        ImPdu {
-            header: self.header,
-            bytes: Bytes::copy_from_slice(self.bytes),
-        }
+        ImPdu { header: self.header, bytes: Bytes::copy_from_slice(self.bytes) }
     }
 }
 
@@ -236,10 +227,7 @@ impl ImPdu {
 
     /// The same PDU as handlers see it.
     pub fn as_pdu(&self) -> PduRef<'_> {
-        PduRef {
-            header: self.header,
-            bytes: &self.bytes,
-        }
+        PduRef { header: self.header, bytes: &self.bytes }
     }
 
     /// Header and body, shared.
@@ -248,13 +236,7 @@ impl ImPdu {
     }
 
     fn from_parts(header: PduHeader, bytes: Bytes) -> Self {
-        Self {
-            header: PduHeader {
-                length: bytes.len() as u32,
-                ..header
-            },
-            bytes,
-        }
+        Self { header: PduHeader { length: bytes.len() as u32, ..header }, bytes }
     }
 }
 
@@ -293,9 +275,7 @@ mod tests {
 
     #[test]
     fn every_header_field_is_read_from_its_place() {
-        let bytes = [
-            0, 0, 0, 18, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xaa, 0xbb, 0xcc,
-        ];
+        let bytes = [0, 0, 0, 18, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0xaa, 0xbb, 0xcc];
         let pdu = parse(&bytes).unwrap().unwrap();
         let header = PduHeader {
             length: 18,
@@ -308,29 +288,16 @@ mod tests {
         };
         assert_eq!(*pdu.header(), header);
         assert_eq!(pdu.body(), [0xaa, 0xbb]);
-        assert_eq!(
-            ImPdu::with_body(header, pdu.body()).as_pdu().as_bytes(),
-            &bytes[..18]
-        );
+        assert_eq!(ImPdu::with_body(header, pdu.body()).as_pdu().as_bytes(), &bytes[..18]);
     }
 
     #[test]
     fn a_relayed_pdu_keeps_every_header_field_but_the_length() {
-        let header = PduHeader {
-            flag: 9,
-            reserved: 8,
-            ..PduHeader::new(3, 0x0301, 77)
-        };
+        let header = PduHeader { flag: 9, reserved: 8, ..PduHeader::new(3, 0x0301, 77) };
         let pdu = ImPdu::encode_with(header, &"twenty".to_owned());
-        let expected = PduHeader {
-            length: 24,
-            ..header
-        };
+        let expected = PduHeader { length: 24, ..header };
         assert_eq!(*pdu.as_pdu().header(), expected);
-        assert_eq!(
-            *parse(pdu.as_pdu().as_bytes()).unwrap().unwrap().header(),
-            expected
-        );
+        assert_eq!(*parse(pdu.as_pdu().as_bytes()).unwrap().unwrap().header(), expected);
     }
 
     #[test]
@@ -346,10 +313,7 @@ mod tests {
     #[test]
     fn f23_a_length_above_the_limit_is_refused_after_four_bytes() {
         for length in [LEN_MAX + 1, u32::MAX] {
-            assert!(matches!(
-                parse(&length.to_be_bytes()),
-                Err(PduError::BadLength { .. })
-            ));
+            assert!(matches!(parse(&length.to_be_bytes()), Err(PduError::BadLength { .. })));
         }
         assert!(parse(&LEN_MAX.to_be_bytes()).unwrap().is_none());
     }
@@ -358,10 +322,7 @@ mod tests {
     fn a_body_that_does_not_parse_names_its_command() {
         let pdu = ImPdu::with_body(PduHeader::new(3, 0x0301, 0), &[0x0a, 0xff]);
         let error = pdu.as_pdu().decode::<String>().unwrap_err().to_string();
-        assert!(
-            error.starts_with("command 0x0301 has a body that does not parse"),
-            "{error}"
-        );
+        assert!(error.starts_with("command 0x0301 has a body that does not parse"), "{error}");
     }
 
     #[test]

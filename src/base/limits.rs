@@ -22,20 +22,14 @@ mod tests {
 
     #[test]
     fn f29_a_request_for_everything_gets_one_page() {
-        assert_eq!(
-            [0, 1, 100, 101, u32::MAX].map(capped_msg_cnt),
-            [0, 1, 100, 100, 100]
-        );
+        assert_eq!([0, 1, 100, 101, u32::MAX].map(capped_msg_cnt), [0, 1, 100, 100, 100]);
     }
 
     #[test]
     fn f29_a_long_list_is_worked_on_in_slices_and_whole() {
         let ids: Vec<u32> = (0..2500).collect();
         let slices: Vec<_> = id_slices(&ids).collect();
-        assert_eq!(
-            slices.iter().map(|slice| slice.len()).collect::<Vec<_>>(),
-            [1000, 1000, 500]
-        );
+        assert_eq!(slices.iter().map(|slice| slice.len()).collect::<Vec<_>>(), [1000, 1000, 500]);
         assert_eq!(slices.concat(), ids);
         assert_eq!(id_slices(&[]).count(), 0);
     }

@@ -91,11 +91,7 @@ mod tests {
     #[test]
     fn the_fifth_bit_tells_phones_from_computers() {
         for (client_type, mobile) in [(0x01, false), (0x02, false), (0x11, true), (0x12, true)] {
-            assert_eq!(
-                client_type_is_mobile(client_type),
-                mobile,
-                "{client_type:#x}"
-            );
+            assert_eq!(client_type_is_mobile(client_type), mobile, "{client_type:#x}");
             assert_eq!(client_type_is_pc(client_type), !mobile, "{client_type:#x}");
         }
     }
@@ -105,9 +101,6 @@ mod tests {
         let kinds = [0, 0x01, 0x02, 0x03, 0x10, 0x11, 0x12, 0x13]
             .map(|msg_type| (msg_type_is_single(msg_type), msg_type_is_group(msg_type)));
         let (none, single, group) = ((false, false), (true, false), (false, true));
-        assert_eq!(
-            kinds,
-            [none, single, single, none, none, group, group, none]
-        );
+        assert_eq!(kinds, [none, single, single, none, none, group, group, none]);
     }
 }

@@ -81,26 +81,20 @@ impl SignalThread {
         let wanted = signals.to_vec();
         let mut signals = Signals::new(wanted.iter().map(|signal| signal.number()))?;
         let handle = signals.handle();
-        let thread = thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                let mut stopping = false;
-                for number in signals.forever() {
-                    let Some(&signal) = wanted.iter().find(|signal| signal.number() == number)
-                    else {
-                        continue;
-                    };
-                    if signal.is_stop() && mem::replace(&mut stopping, true) {
-                        // Not std::process::exit, which waits for the lock of stdout.
-                        low_level::exit(128 + number);
-                    }
-                    callback(signal);
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let mut stopping = false;
+            for number in signals.forever() {
+                let Some(&signal) = wanted.iter().find(|signal| signal.number() == number) else {
+                    continue;
+                };
+                if signal.is_stop() && mem::replace(&mut stopping, true) {
+                    // Not std::process::exit, which waits for the lock of stdout.
+                    low_level::exit(128 + number);
                 }
-            })?;
-        Ok(Self {
-            handle,
-            thread: Some(thread),
-        })
+                callback(signal);
+            }
+        })?;
+        Ok(Self { handle, thread: Some(thread) })
     }
 }
 
@@ -157,11 +151,7 @@ mod tests {
         low_level::raise(SIGUSR2).unwrap();
         assert_eq!(receiver.recv_timeout(DEADLINE), Ok(Signal::User2));
         drop(thread);
-        assert_eq!(
-            receiver.recv(),
-            Err(mpsc::RecvError),
-            "the callback is gone"
-        );
+        assert_eq!(receiver.recv(), Err(mpsc::RecvError), "the callback is gone");
         low_level::raise(SIGUSR2).unwrap();
     }
 
@@ -194,9 +184,6 @@ mod tests {
     fn writing_to_a_closed_socket_is_an_error_value() {
         let (mut here, there) = UnixStream::pair().unwrap();
         drop(there);
-        assert_eq!(
-            here.write(b"x").unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
+        assert_eq!(here.write(b"x").unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -51,10 +51,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            level: LevelFilter::Info,
-            file: None,
-        }
+        Self { level: LevelFilter::Info, file: None }
     }
 }
 
@@ -85,22 +82,16 @@ pub fn init(options: &LogOptions) -> Result<(), LogError> {
 
 fn builder(options: &LogOptions, env: Env<'_>) -> Result<Builder, LogError> {
     let mut builder = Builder::new();
-    builder
-        .filter_level(options.level)
-        .parse_env(env)
-        .format(|out, record| {
-            let time = out.timestamp_millis();
-            out.write_all(format_line(time, record).as_bytes())
-        });
+    builder.filter_level(options.level).parse_env(env).format(|out, record| {
+        let time = out.timestamp_millis();
+        out.write_all(format_line(time, record).as_bytes())
+    });
     if let Some(path) = &options.file {
         let file = OpenOptions::new()
             .create(true)
             .append(true)
             .open(path)
-            .map_err(|source| LogError::Open {
-                path: path.clone(),
-                source,
-            })?;
+            .map_err(|source| LogError::Open { path: path.clone(), source })?;
         builder.target(Target::Pipe(Box::new(file)));
     }
     Ok(builder)
@@ -124,11 +115,7 @@ impl fmt::Write for LogLine {
             // What a peer sends can end up in a message: it must not begin a line of its own or
             // reach the terminal of the reader as a command.
             let escaped = needs_escape(char);
-            let length = if escaped {
-                char.escape_default().len()
-            } else {
-                char.len_utf8()
-            };
+            let length = if escaped { char.escape_default().len() } else { char.len_utf8() };
             if self.0.len() + length >= MAX_LOG_LENGTH {
                 return Err(fmt::Error);
             }
@@ -158,11 +145,8 @@ mod tests {
 
     fn line(message: &str) -> String {
         let args = format_args!("{message}");
-        let record = Record::builder()
-            .args(args)
-            .level(Level::Warn)
-            .target("teamtalk::test")
-            .build();
+        let record =
+            Record::builder().args(args).level(Level::Warn).target("teamtalk::test").build();
         format_line("2026-01-31T09:15:00.123Z", &record)
     }
 
@@ -193,11 +177,7 @@ mod tests {
         let prefix = line("").len() - 1;
         for filler in ["", "a", "aa"] {
             let line = line(&format!("{filler}{}", "没".repeat(5000)));
-            assert!(
-                (MAX_LOG_LENGTH - 2..=MAX_LOG_LENGTH).contains(&line.len()),
-                "{}",
-                line.len()
-            );
+            assert!((MAX_LOG_LENGTH - 2..=MAX_LOG_LENGTH).contains(&line.len()), "{}", line.len());
             assert!(line.ends_with("没\n"));
         }
         let fits = "a".repeat(MAX_LOG_LENGTH - 1 - prefix);
@@ -216,10 +196,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.log");
         fs::write(&path, "before\n").unwrap();
-        let options = LogOptions {
-            level: LevelFilter::Info,
-            file: Some(path.clone()),
-        };
+        let options = LogOptions { level: LevelFilter::Info, file: Some(path.clone()) };
         let unset = || Env::new().filter("TEAMTALK_TEST_UNSET");
         let logger = builder(&options, unset()).unwrap().build();
         log(&logger, Level::Info, "told");
@@ -229,40 +206,25 @@ mod tests {
         assert_eq!((lines.len(), lines[0]), (2, "before"));
         assert!(lines[1].ends_with(" told"));
         let time = lines[1].split(' ').next().unwrap();
-        assert!(
-            time.len() == 24 && time.ends_with('Z') && time.contains('T'),
-            "{time}"
-        );
+        assert!(time.len() == 24 && time.ends_with('Z') && time.contains('T'), "{time}");
 
         let env = unset().default_filter_or("debug");
         let logger = builder(&options, env).unwrap().build();
         log(&logger, Level::Debug, "told by the environment");
-        assert!(
-            fs::read_to_string(&path)
-                .unwrap()
-                .ends_with(" told by the environment\n")
-        );
+        assert!(fs::read_to_string(&path).unwrap().ends_with(" told by the environment\n"));
     }
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let options = LogOptions {
-            file: Some("/nonexistent/x.log".into()),
-            ..LogOptions::default()
-        };
+        let options =
+            LogOptions { file: Some("/nonexistent/x.log".into()), ..LogOptions::default() };
         let error = init(&options).unwrap_err().to_string();
-        assert!(
-            error.starts_with("cannot open log file /nonexistent/x.log: "),
-            "{error}"
-        );
+        assert!(error.starts_with("cannot open log file /nonexistent/x.log: "), "{error}");
     }
 
     #[test]
     fn setting_up_twice_is_an_error_value() {
-        let options = LogOptions {
-            level: LevelFilter::Off,
-            ..LogOptions::default()
-        };
+        let options = LogOptions { level: LevelFilter::Off, ..LogOptions::default() };
         // Another test of this process may have been first.
         let _ = init(&options);
         assert!(matches!(init(&options), Err(LogError::Twice(_))));
@@ -271,10 +233,7 @@ mod tests {
     #[test]
     fn level_and_file_come_from_the_configuration() {
         let read = |text: &str| {
-            LogOptions::read(&mut ConfigFileReader::parse(
-                Path::new("x.conf"),
-                text.as_bytes(),
-            ))
+            LogOptions::read(&mut ConfigFileReader::parse(Path::new("x.conf"), text.as_bytes()))
         };
         assert_eq!(read("").unwrap(), LogOptions::default());
         let options = read("LogLevel=Debug\nLogFile=log/x.log").unwrap();

@@ -126,11 +126,7 @@ impl ThreadPool {
             queue_max,
             busy: AtomicUsize::new(0),
         });
-        let pool = Self {
-            shared,
-            workers: Mutex::default(),
-            worker_count,
-        };
+        let pool = Self { shared, workers: Mutex::default(), worker_count };
         for index in 0..worker_count {
             let shared = Arc::clone(&pool.shared);
             // On failure the pool is dropped, which ends the threads already started.
@@ -250,10 +246,7 @@ impl Shared {
 impl State {
     fn make_ready(&self, job: Job) {
         // There is room, and the sender lives as long as a task waits or may be added.
-        let sent = self
-            .ready
-            .as_ref()
-            .is_some_and(|ready| ready.try_send(job).is_ok());
+        let sent = self.ready.as_ref().is_some_and(|ready| ready.try_send(job).is_ok());
         debug_assert!(sent, "a task was lost");
     }
 
@@ -262,10 +255,7 @@ impl State {
         match self.keys.get_mut(&key).and_then(VecDeque::pop_front) {
             Some(Waiting(task)) => {
                 self.waiting -= 1;
-                self.make_ready(Job {
-                    key: Some(key),
-                    task,
-                });
+                self.make_ready(Job { key: Some(key), task });
                 self.close_if_done();
             }
             None => {
@@ -283,9 +273,7 @@ impl State {
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job")
-            .field("key", &self.key)
-            .finish_non_exhaustive()
+        f.debug_struct("Job").field("key", &self.key).finish_non_exhaustive()
     }
 }
 
@@ -341,10 +329,7 @@ mod tests {
             let (done, running) = (Arc::clone(&done), Arc::clone(&running));
             let key = number % 3;
             let task = Box::new(move || {
-                assert!(
-                    !running[key].swap(true, Ordering::SeqCst),
-                    "two tasks of key {key}"
-                );
+                assert!(!running[key].swap(true, Ordering::SeqCst), "two tasks of key {key}");
                 done.lock().push((key, number));
                 thread::yield_now();
                 running[key].store(false, Ordering::SeqCst);
@@ -355,10 +340,7 @@ mod tests {
         let done = done.lock();
         assert_eq!(done.len(), 900);
         for key in 0..3 {
-            assert!(
-                done.iter().filter(|task| task.0 == key).is_sorted(),
-                "key {key}"
-            );
+            assert!(done.iter().filter(|task| task.0 == key).is_sorted(), "key {key}");
         }
         assert!(pool.shared.state.lock().keys.is_empty());
     }
@@ -402,14 +384,8 @@ mod tests {
             pool.try_add_task(Some(key), sends(&sender, key)).unwrap();
         }
         drop(slow);
-        let order: Vec<_> = (0..4)
-            .map(|_| receiver.recv_timeout(DEADLINE).unwrap())
-            .collect();
-        assert_eq!(
-            order,
-            [1, 2, 1, 1],
-            "a long queue of one key does not hold up the other"
-        );
+        let order: Vec<_> = (0..4).map(|_| receiver.recv_timeout(DEADLINE).unwrap()).collect();
+        assert_eq!(order, [1, 2, 1, 1], "a long queue of one key does not hold up the other");
     }
 
     #[test]
@@ -434,8 +410,7 @@ mod tests {
     fn a_panic_costs_neither_the_worker_nor_the_key() {
         let pool = pool(1, 10);
         let (sender, receiver) = unbounded();
-        pool.try_add_task(Some(1), Box::new(|| panic!("as the test wants it")))
-            .unwrap();
+        pool.try_add_task(Some(1), Box::new(|| panic!("as the test wants it"))).unwrap();
         pool.try_add_task(Some(1), sends(&sender, 1)).unwrap();
         assert_eq!(receiver.recv_timeout(DEADLINE), Ok(1));
         pool.shutdown_drain();
@@ -448,10 +423,7 @@ mod tests {
         let gates = [occupy(&pool, None), occupy(&pool, None)];
         let (sender, _receiver) = unbounded();
         pool.try_add_task(None, sends(&sender, ())).unwrap();
-        assert_eq!(
-            (pool.worker_count(), pool.busy(), pool.queue_len()),
-            (2, 2, 1)
-        );
+        assert_eq!((pool.worker_count(), pool.busy(), pool.queue_len()), (2, 2, 1));
         drop(gates);
         pool.shutdown_drain();
         assert_eq!((pool.busy(), pool.queue_len()), (0, 0));
@@ -463,8 +435,7 @@ mod tests {
         let gates = [occupy(&pool, Some(1)), occupy(&pool, None)];
         let (sender, receiver) = unbounded();
         for number in 0..20 {
-            pool.try_add_task((number < 10).then_some(1), sends(&sender, number))
-                .unwrap();
+            pool.try_add_task((number < 10).then_some(1), sends(&sender, number)).unwrap();
         }
         thread::scope(|scope| {
             scope.spawn(|| pool.shutdown_drain());
@@ -493,11 +464,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| pool.shutdown_discard());
             let end = receiver.recv_timeout(DEADLINE);
-            assert_eq!(
-                end,
-                Err(RecvTimeoutError::Disconnected),
-                "every task was dropped unrun"
-            );
+            assert_eq!(end, Err(RecvTimeoutError::Disconnected), "every task was dropped unrun");
             drop(slow);
         });
         assert_eq!((pool.busy(), pool.queue_len()), (0, 0));

@@ -22,12 +22,7 @@ impl TokenBucket {
     /// limit.
     pub fn new(rate: u32, burst: u32, tick: u64) -> Self {
         let burst = i64::from(burst) * 1000;
-        Self {
-            level: burst,
-            burst,
-            rate,
-            filled_tick: tick,
-        }
+        Self { level: burst, burst, rate, filled_tick: tick }
     }
 
     /// Pays for one command and returns for how many milliseconds the next one has to wait.
@@ -35,9 +30,7 @@ impl TokenBucket {
         if self.rate == 0 {
             return 0;
         }
-        let gained = tick
-            .saturating_sub(self.filled_tick)
-            .saturating_mul(u64::from(self.rate));
+        let gained = tick.saturating_sub(self.filled_tick).saturating_mul(u64::from(self.rate));
         let gained = i64::try_from(gained).unwrap_or(i64::MAX);
         self.level = self.level.saturating_add(gained).min(self.burst) - i64::from(cost) * 1000;
         self.filled_tick = tick;

@@ -10,9 +10,7 @@ use thiserror::Error;
 /// C++: base/util.h CStrExplode
 /// Differs: empty items are skipped; the original left their pointers uninitialised.
 pub fn str_explode(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    text.split(separator)
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    text.split(separator).map(str::trim).filter(|item| !item.is_empty())
 }
 
 /// The pid file could not be written.
@@ -30,10 +28,8 @@ pub struct PidFileError {
 /// C++: base/util.cpp writePid
 /// Differs: the path is the caller's choice, and failing is an error instead of an abort.
 pub fn write_pid(path: &Path) -> Result<(), PidFileError> {
-    fs::write(path, process::id().to_string()).map_err(|source| PidFileError {
-        path: path.to_owned(),
-        source,
-    })
+    fs::write(path, process::id().to_string())
+        .map_err(|source| PidFileError { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -64,10 +60,7 @@ mod tests {
         let path = dir.path().join("server.pid");
         fs::write(&path, "12345678901234567890").unwrap();
         write_pid(&path).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            process::id().to_string()
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), process::id().to_string());
     }
 
     #[test]

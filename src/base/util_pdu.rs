@@ -73,11 +73,7 @@ impl<'a> ByteReader<'a> {
     }
 
     fn end(&self, wanted: usize) -> ByteStreamError {
-        ByteStreamError {
-            offset: self.pos,
-            wanted,
-            left: self.rest().len(),
-        }
+        ByteStreamError { offset: self.pos, wanted, left: self.rest().len() }
     }
 }
 
@@ -144,19 +140,8 @@ mod tests {
     fn f26_a_length_of_four_gigabytes_does_not_wrap() {
         let mut reader = ByteReader::new(&[0xff, 0xff, 0xff, 0xff, 1, 2]);
         let wanted = u32::MAX as usize;
-        assert_eq!(
-            reader.read_data(),
-            Err(ByteStreamError {
-                offset: 4,
-                wanted,
-                left: 2
-            })
-        );
-        assert_eq!(
-            reader.rest().len(),
-            6,
-            "a failed read leaves the position alone"
-        );
+        assert_eq!(reader.read_data(), Err(ByteStreamError { offset: 4, wanted, left: 2 }));
+        assert_eq!(reader.rest().len(), 6, "a failed read leaves the position alone");
     }
 
     #[test]
@@ -165,14 +150,7 @@ mod tests {
         reader.read_u16().unwrap();
         let error = reader.read_u32().unwrap_err();
         assert_eq!(error.to_string(), "4 bytes wanted at offset 2, 1 left");
-        assert_eq!(
-            reader.read_u16(),
-            Err(ByteStreamError {
-                offset: 2,
-                wanted: 2,
-                left: 1
-            })
-        );
+        assert_eq!(reader.read_u16(), Err(ByteStreamError { offset: 2, wanted: 2, left: 1 }));
     }
 
     proptest! {

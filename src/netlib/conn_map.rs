@@ -16,10 +16,7 @@ pub struct ConnMap<C> {
 
 impl<C> Default for ConnMap<C> {
     fn default() -> Self {
-        Self {
-            places: Vec::new(),
-            entries: Vec::new(),
-        }
+        Self { places: Vec::new(), entries: Vec::new() }
     }
 }
 
@@ -33,10 +30,7 @@ impl<C> ConnMap<C> {
         if self.places.len() <= index {
             self.places.resize(index + 1, 0);
         }
-        assert_eq!(
-            self.places[index], 0,
-            "slot {index} was not cleared on close"
-        );
+        assert_eq!(self.places[index], 0, "slot {index} was not cleared on close");
         self.entries.push((handle, conn));
         self.places[index] = self.entries.len() as u32;
     }
@@ -84,9 +78,7 @@ impl<C> ConnMap<C> {
 
     /// All entries, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (NetHandle, &mut C)> {
-        self.entries
-            .iter_mut()
-            .map(|(handle, conn)| (*handle, conn))
+        self.entries.iter_mut().map(|(handle, conn)| (*handle, conn))
     }
 
     fn place(&self, handle: NetHandle) -> Option<usize> {

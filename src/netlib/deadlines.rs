@@ -15,10 +15,7 @@ pub(crate) struct Deadlines {
 
 impl Deadlines {
     pub(crate) fn new(wait_ms: u64) -> Self {
-        Self {
-            wait_ms,
-            entries: VecDeque::new(),
-        }
+        Self { wait_ms, entries: VecDeque::new() }
     }
 
     pub(crate) fn add(&mut self, handle: NetHandle, tick: u64) {

@@ -155,10 +155,7 @@ impl<S> EventDispatch<S> {
         H: ConnHandler<Server = S>,
     {
         let mut bound = Vec::new();
-        for host in str_explode(hosts, ';')
-            .map(str::trim)
-            .filter(|host| !host.is_empty())
-        {
+        for host in str_explode(hosts, ';').map(str::trim).filter(|host| !host.is_empty()) {
             let addrs = (host, port).to_socket_addrs().map_err(|error| {
                 std_io::Error::new(error.kind(), format!("cannot listen on {host}: {error}"))
             })?;
@@ -185,11 +182,7 @@ impl<S> EventDispatch<S> {
         let list = self.response_list();
         let sink = list.clone();
         let thread = SignalThread::spawn(signals, move |signal| sink.push(signal))?;
-        self.signals = Some(SignalSource {
-            _thread: thread,
-            list,
-            handler,
-        });
+        self.signals = Some(SignalSource { _thread: thread, list, handler });
         Ok(())
     }
 
@@ -242,10 +235,7 @@ impl<S> EventDispatch<S> {
         self.check_signals(srv);
         self.check_deadlines(srv);
         self.net.end_delays();
-        let mut cx = Cx {
-            srv,
-            net: &mut self.net,
-        };
+        let mut cx = Cx { srv, net: &mut self.net };
         timer::check_timers(&mut cx);
         check_loops(&mut cx);
         Ok(())
@@ -305,8 +295,7 @@ impl<S> EventDispatch<S> {
         let state = |handle| conns.get(handle).map(|conn| conn.state);
         let times = [
             self.net.timers.next_tick(),
-            self.connecting
-                .next_tick(|h| state(h) == Some(ConnState::Connecting)),
+            self.connecting.next_tick(|h| state(h) == Some(ConnState::Connecting)),
             self.lingering.next_tick(|h| state(h).is_some()),
             self.accept_paused,
             self.net.next_delay(),
@@ -319,13 +308,7 @@ impl<S> EventDispatch<S> {
         let Some(source) = &self.signals else { return };
         let handler = source.handler;
         for signal in source.list.take() {
-            handler(
-                &mut Cx {
-                    srv,
-                    net: &mut self.net,
-                },
-                signal,
-            );
+            handler(&mut Cx { srv, net: &mut self.net }, signal);
         }
     }
 
@@ -338,10 +321,7 @@ impl<S> EventDispatch<S> {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -108,10 +108,7 @@ impl<H: HttpHandler> Framing<H> for HttpFraming {
     ) -> Result<usize, CloseReason> {
         let mut used = 0;
         while let Some(len_max) = cx.net.message_len_max(this) {
-            let limits = HttpLimits {
-                body_bytes_max: len_max as usize,
-                ..HttpLimits::default()
-            };
+            let limits = HttpLimits { body_bytes_max: len_max as usize, ..HttpLimits::default() };
             let result = match HttpRequest::parse(&input[used..], &limits) {
                 Ok(None) => {
                     if HttpRequest::awaits_continue(&input[used..], &limits) {

@@ -45,8 +45,7 @@ pub fn send_heartbeat<S>(cx: &mut Cx<'_, S>, this: NetHandle, interval_ms: u64) 
 pub fn check_timeout<S>(cx: &mut Cx<'_, S>, this: NetHandle, timeout_ms: u64) -> bool {
     let late = cx.net.is_open(this) && cx.net.tick() > cx.net.last_recv_tick(this) + timeout_ms;
     if late {
-        cx.net
-            .fail_later(this, CloseReason::ReceiveTimeout(timeout_ms));
+        cx.net.fail_later(this, CloseReason::ReceiveTimeout(timeout_ms));
     }
     late
 }

@@ -202,11 +202,9 @@ impl<S> Netlib<S> {
     /// C++: base/imconn.cpp CImConn::Send
     /// Differs: the queue has a limit, beyond which the connection ends (F24).
     pub fn send(&mut self, handle: NetHandle, bytes: &[u8]) {
-        self.queue(handle, bytes.len(), |conn, pool| {
-            match &mut conn.transport {
-                None => conn.out.append(pool, |tail| tail.extend_from_slice(bytes)),
-                Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
-            }
+        self.queue(handle, bytes.len(), |conn, pool| match &mut conn.transport {
+            None => conn.out.append(pool, |tail| tail.extend_from_slice(bytes)),
+            Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
         });
     }
 
@@ -215,11 +213,9 @@ impl<S> Netlib<S> {
     /// C++: base/imconn.h CImConn::SendPdu
     pub fn send_pdu(&mut self, handle: NetHandle, pdu: &ImPdu) {
         let bytes = pdu.bytes();
-        self.queue(handle, bytes.len(), |conn, pool| {
-            match &mut conn.transport {
-                None => conn.out.push_shared(pool, bytes),
-                Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
-            }
+        self.queue(handle, bytes.len(), |conn, pool| match &mut conn.transport {
+            None => conn.out.push_shared(pool, bytes),
+            Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
         });
     }
 
@@ -227,17 +223,13 @@ impl<S> Netlib<S> {
     ///
     /// C++: base/im_conn_util.cpp SendMessageLite
     pub fn send_msg(&mut self, handle: NetHandle, header: PduHeader, msg: &impl Message) {
-        self.queue(handle, im_pdu::pdu_len(msg), |conn, pool| {
-            match &mut conn.transport {
-                None => conn
-                    .out
-                    .append(pool, |tail| im_pdu::append_pdu(tail, header, msg)),
-                Some(transport) => {
-                    let mut plain = pool.take();
-                    im_pdu::append_pdu(&mut plain, header, msg);
-                    conn.out.append(pool, |tail| transport.send(&plain, tail));
-                    pool.give(plain);
-                }
+        self.queue(handle, im_pdu::pdu_len(msg), |conn, pool| match &mut conn.transport {
+            None => conn.out.append(pool, |tail| im_pdu::append_pdu(tail, header, msg)),
+            Some(transport) => {
+                let mut plain = pool.take();
+                im_pdu::append_pdu(&mut plain, header, msg);
+                conn.out.append(pool, |tail| transport.send(&plain, tail));
+                pool.give(plain);
             }
         });
     }
@@ -254,8 +246,7 @@ impl<S> Netlib<S> {
             // Nothing can be written: there never was a peer.
             conn.out.clear();
         } else if let Some(transport) = &mut conn.transport {
-            conn.out
-                .append(&mut self.pool, |tail| transport.close(tail));
+            conn.out.append(&mut self.pool, |tail| transport.close(tail));
             if !conn.write_listed && !conn.busy {
                 conn.write_listed = true;
                 self.write_list.push(handle);
@@ -289,10 +280,7 @@ impl<S> Netlib<S> {
     /// that asks too fast.
     pub fn delay_read(&mut self, handle: NetHandle, wait_ms: u64) {
         let until = self.tick + wait_ms;
-        let Some(conn) = self
-            .open_conn_mut(handle)
-            .filter(|c| c.delayed_until < until)
-        else {
+        let Some(conn) = self.open_conn_mut(handle).filter(|c| c.delayed_until < until) else {
             return;
         };
         if wait_ms > 0 {
@@ -309,9 +297,7 @@ impl<S> Netlib<S> {
             }
             self.delays.pop();
             // A longer delay may have replaced this one.
-            let conn = self
-                .open_conn_mut(handle)
-                .filter(|c| c.delayed_until == until);
+            let conn = self.open_conn_mut(handle).filter(|c| c.delayed_until == until);
             if let Some(conn) = conn {
                 conn.delayed_until = 0;
                 if !conn.is_held() {
@@ -450,8 +436,7 @@ impl<S> Netlib<S> {
         limits: ConnLimits,
         state: ConnState,
     ) -> Option<NetHandle> {
-        self.conns
-            .insert(ImConn::new(ops, limits, state, self.tick), self.tick)
+        self.conns.insert(ImConn::new(ops, limits, state, self.tick), self.tick)
     }
 
     pub(crate) fn conn_mut(&mut self, handle: NetHandle) -> Option<&mut ImConn<S>> {
@@ -520,8 +505,7 @@ impl<S> Netlib<S> {
             conn.out = OutQueue::default();
             conn.limits.out_len_max = 0;
             if max != 0 {
-                self.fail_list
-                    .push((handle, CloseReason::OutputFull { queued, added, max }));
+                self.fail_list.push((handle, CloseReason::OutputFull { queued, added, max }));
             }
             return;
         }

@@ -103,8 +103,7 @@ impl<T> Slots<T> {
         let index = handle.index();
         if handle.generation() == NetHandle::GENERATION_MAX {
             self.generations[index] = Self::RESTING;
-            self.resting
-                .push_back((index as u32, tick + HANDLE_REST_MS));
+            self.resting.push_back((index as u32, tick + HANDLE_REST_MS));
         } else {
             self.generations[index] += 1;
             self.entries.remove(index);
@@ -182,10 +181,7 @@ mod tests {
         for tick in (0..3 * HANDLE_REST_MS).step_by(37) {
             let handle = slots.insert((), tick).unwrap();
             if let Some(before) = closed_at.insert(handle, tick) {
-                assert!(
-                    tick - before >= HANDLE_REST_MS,
-                    "{handle} came back after {before}"
-                );
+                assert!(tick - before >= HANDLE_REST_MS, "{handle} came back after {before}");
             }
             slots.remove(handle, tick).unwrap();
         }
@@ -201,10 +197,7 @@ mod tests {
         for (i, handle) in handles.into_iter().enumerate() {
             let wire = handle.to_u32().to_be_bytes();
             assert_ne!(wire, [0; 4]);
-            assert_eq!(
-                slots.get(NetHandle::from_u32(u32::from_be_bytes(wire))),
-                Some(&i)
-            );
+            assert_eq!(slots.get(NetHandle::from_u32(u32::from_be_bytes(wire))), Some(&i));
         }
     }
 
@@ -212,13 +205,7 @@ mod tests {
     fn a_forged_handle_finds_nothing() {
         let mut slots = Slots::new();
         let handle = slots.insert((), 0).unwrap();
-        for raw in [
-            0,
-            1,
-            u32::MAX,
-            handle.to_u32() ^ 1,
-            handle.to_u32() + (1 << 20),
-        ] {
+        for raw in [0, 1, u32::MAX, handle.to_u32() ^ 1, handle.to_u32() + (1 << 20)] {
             assert_eq!(slots.get(NetHandle::from_u32(raw)), None);
         }
     }
@@ -237,10 +224,7 @@ mod tests {
             assert_eq!(slots.remove(handle, 0), None);
         }
         assert_eq!((slots.len(), slots.handles().count()), (0, 0));
-        assert_eq!(
-            slots.insert((), HANDLE_REST_MS - 1).map(NetHandle::index),
-            Some(1)
-        );
+        assert_eq!(slots.insert((), HANDLE_REST_MS - 1).map(NetHandle::index), Some(1));
         assert_eq!(slots.insert((), HANDLE_REST_MS), Some(NetHandle::new(0, 1)));
     }
 

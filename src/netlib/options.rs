@@ -13,15 +13,9 @@ pub struct ConnLimits {
 
 impl ConnLimits {
     /// For clients: 1 MiB in, 8 MiB out.
-    pub const CLIENT: Self = Self {
-        message_len_max: 1 << 20,
-        out_len_max: 8 << 20,
-    };
+    pub const CLIENT: Self = Self { message_len_max: 1 << 20, out_len_max: 8 << 20 };
     /// Between servers, where user lists and group lists are long: 16 MiB in, 64 MiB out.
-    pub const SERVER: Self = Self {
-        message_len_max: 16 << 20,
-        out_len_max: 64 << 20,
-    };
+    pub const SERVER: Self = Self { message_len_max: 16 << 20, out_len_max: 64 << 20 };
 }
 
 /// How a listener treats what it accepts.
@@ -41,10 +35,6 @@ impl ListenOptions {
 
     /// A plain listener with these limits.
     pub const fn new(limits: ConnLimits) -> Self {
-        Self {
-            limits,
-            conn_max: Self::CONN_MAX,
-            transport: None,
-        }
+        Self { limits, conn_max: Self::CONN_MAX, transport: None }
     }
 }

@@ -98,12 +98,7 @@ impl OutQueue {
             Segment::Shared(_) => 0,
         };
         let list = self.rest.capacity() * size_of::<Segment>();
-        list + self
-            .first
-            .iter()
-            .chain(&self.rest)
-            .map(owned)
-            .sum::<usize>()
+        list + self.first.iter().chain(&self.rest).map(owned).sum::<usize>()
     }
 
     /// Lets `put` append to the connection's own bytes.
@@ -178,10 +173,7 @@ impl OutQueue {
     }
 
     fn write_once(&self, stream: &mut impl Write) -> (usize, io::Result<usize>) {
-        let first = self
-            .first
-            .as_ref()
-            .map_or(&[][..], |s| &s.as_bytes()[self.sent..]);
+        let first = self.first.as_ref().map_or(&[][..], |s| &s.as_bytes()[self.sent..]);
         if self.rest.is_empty() {
             return (first.len(), stream.write(first));
         }
@@ -193,10 +185,7 @@ impl OutQueue {
             count += 1;
         }
         let slices = &slices[..count];
-        (
-            slices.iter().map(|s| s.len()).sum(),
-            stream.write_vectored(slices),
-        )
+        (slices.iter().map(|s| s.len()).sum(), stream.write_vectored(slices))
     }
 
     fn advance(&mut self, n: usize, pool: &mut BufPool) {
@@ -235,12 +224,7 @@ mod tests {
 
     impl Peer {
         fn new(room: usize, per_call: usize) -> Self {
-            Self {
-                got: Vec::new(),
-                room,
-                per_call,
-                calls: 0,
-            }
+            Self { got: Vec::new(), room, per_call, calls: 0 }
         }
     }
 
@@ -287,9 +271,7 @@ mod tests {
         let mut queues: Vec<_> = (0..10).map(|_| OutQueue::default()).collect();
         for queue in &mut queues {
             queue.push_shared(&mut pool, &pdu);
-            let Some(Segment::Shared(bytes)) = &queue.first else {
-                panic!("copied")
-            };
+            let Some(Segment::Shared(bytes)) = &queue.first else { panic!("copied") };
             assert_eq!(bytes.as_ptr(), pdu.as_ptr());
         }
     }
@@ -299,15 +281,9 @@ mod tests {
         let (mut queue, mut pool) = (OutQueue::default(), BufPool::default());
         queue.append(&mut pool, |tail| tail.extend_from_slice(&[9; 1000]));
         let mut peer = Peer::new(600, usize::MAX);
-        assert_eq!(
-            queue.write_to(&mut peer, &mut pool).unwrap(),
-            Written::Blocked
-        );
+        assert_eq!(queue.write_to(&mut peer, &mut pool).unwrap(), Written::Blocked);
         assert_eq!((peer.calls, queue.len()), (1, 400));
-        assert_eq!(
-            queue.write_to(&mut peer, &mut pool).unwrap(),
-            Written::Blocked
-        );
+        assert_eq!(queue.write_to(&mut peer, &mut pool).unwrap(), Written::Blocked);
         peer.room = 1000;
         assert_eq!(queue.write_to(&mut peer, &mut pool).unwrap(), Written::All);
         assert_eq!(peer.got, [9; 1000]);

@@ -29,11 +29,7 @@ pub(crate) struct Resolver {
 
 impl Resolver {
     pub(crate) fn new(waker: Arc<Waker>) -> Self {
-        Self {
-            look_up,
-            answers: ResponseList::new(waker),
-            requests: None,
-        }
+        Self { look_up, answers: ResponseList::new(waker), requests: None }
     }
 
     /// Replaces the system's resolver.

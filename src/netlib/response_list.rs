@@ -16,20 +16,14 @@ pub struct ResponseList<T> {
 
 impl<T> Clone for ResponseList<T> {
     fn clone(&self) -> Self {
-        Self {
-            items: Arc::clone(&self.items),
-            waker: Arc::clone(&self.waker),
-        }
+        Self { items: Arc::clone(&self.items), waker: Arc::clone(&self.waker) }
     }
 }
 
 impl<T> ResponseList<T> {
     /// A list whose pushes end the sleep of the loop that `waker` belongs to.
     pub fn new(waker: Arc<Waker>) -> Self {
-        Self {
-            items: Arc::default(),
-            waker,
-        }
+        Self { items: Arc::default(), waker }
     }
 
     /// Called by any thread.

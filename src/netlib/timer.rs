@@ -54,12 +54,7 @@ impl<S> Timers<S> {
         self.remove(id);
         let next_tick = tick + interval_ms;
         let callback = Some(Box::new(callback) as _);
-        self.items.push(TimerItem {
-            id,
-            callback,
-            interval_ms,
-            next_tick,
-        });
+        self.items.push(TimerItem { id, callback, interval_ms, next_tick });
     }
 
     /// C++: base/EventDispatch.cpp CEventDispatch::RemoveTimer
@@ -72,11 +67,7 @@ impl<S> Timers<S> {
     }
 
     fn due(&self, tick: u64) -> Vec<TimerId> {
-        self.items
-            .iter()
-            .filter(|item| item.next_tick <= tick)
-            .map(|item| item.id)
-            .collect()
+        self.items.iter().filter(|item| item.next_tick <= tick).map(|item| item.id).collect()
     }
 }
 
@@ -88,12 +79,7 @@ pub(crate) fn check_timers<S>(cx: &mut Cx<'_, S>) {
     let tick = cx.net.tick();
     for id in cx.net.timers.due(tick) {
         // Looked up one by one: the callback before may have deleted or restarted this one.
-        let found = cx
-            .net
-            .timers
-            .items
-            .iter_mut()
-            .find(|i| i.id == id && i.next_tick <= tick);
+        let found = cx.net.timers.items.iter_mut().find(|i| i.id == id && i.next_tick <= tick);
         let Some(item) = found else { continue };
         item.next_tick += item.interval_ms;
         let Some(mut callback) = item.callback.take() else {

@@ -276,16 +276,11 @@ mod tests {
         let files = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap().file;
         let enums = files.iter().flat_map(|file| &file.enum_type);
         let values = enums.filter(|e| is_wanted(e.name())).flat_map(|e| &e.value);
-        values
-            .map(|v| (u16::try_from(v.number()).unwrap(), v.name().to_owned()))
-            .collect()
+        values.map(|v| (u16::try_from(v.number()).unwrap(), v.name().to_owned())).collect()
     }
 
     fn names(table: &[(u16, &str)]) -> Names {
-        table
-            .iter()
-            .map(|&(id, name)| (id, name.to_owned()))
-            .collect()
+        table.iter().map(|&(id, name)| (id, name.to_owned())).collect()
     }
 
     #[test]
@@ -299,10 +294,7 @@ mod tests {
     fn the_high_byte_of_a_command_id_is_its_service_id() {
         for &(id, name) in COMMANDS {
             let service = service_name(id >> 8).trim_end_matches("_SERVICE");
-            assert!(
-                name.starts_with(&service.replace("SID_", "CID_")),
-                "{name} in {service}"
-            );
+            assert!(name.starts_with(&service.replace("SID_", "CID_")), "{name} in {service}");
         }
     }
 
@@ -313,9 +305,7 @@ mod tests {
         }
         assert_eq!(command_name(CID_OTHER_HEARTBEAT), "CID_OTHER_HEARTBEAT");
         assert_eq!(service_name(SID_SWITCH_SERVICE), "SID_SWITCH_SERVICE");
-        let named = (0..=u16::MAX)
-            .filter(|&id| command_name(id) != "unknown")
-            .count();
+        let named = (0..=u16::MAX).filter(|&id| command_name(id) != "unknown").count();
         assert_eq!(named, COMMANDS.len());
     }
 }

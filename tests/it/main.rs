@@ -1,8 +1,5 @@
 //! The integration tests: one binary, one module per subject.
-#![allow(
-    clippy::unwrap_used,
-    reason = "in a test a panic is the report; helpers count as tests"
-)]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report; helpers count as tests")]
 
 mod bytes; // any bytes from outside, random and nearly right
 mod properties; // what must hold for them, shared with the fuzz targets

@@ -24,10 +24,7 @@ pub fn pdu(data: &[u8]) {
                 assert_eq!(&pdu.as_bytes()[IM_PDU_HEADER_LEN..], pdu.body());
                 for split in 0..length {
                     let start = PduRef::parse(&rest[..split], len_max);
-                    assert!(
-                        matches!(start, Ok(None)),
-                        "a prefix of {split} bytes is a PDU"
-                    );
+                    assert!(matches!(start, Ok(None)), "a prefix of {split} bytes is a PDU");
                 }
                 let owned = pdu.to_owned();
                 assert_eq!(owned.as_pdu().as_bytes(), pdu.as_bytes());
@@ -70,18 +67,12 @@ pub fn config(data: &[u8]) {
         assert!((1..=lines).contains(&warning.line), "{warning}");
     }
     let text = String::from_utf8_lossy(data);
-    let keys = text
-        .lines()
-        .filter_map(|line| line.split(['=', '#']).next())
-        .map(str::trim);
+    let keys = text.lines().filter_map(|line| line.split(['=', '#']).next()).map(str::trim);
     for key in keys {
         let Ok(Some(value)) = config.get_opt::<String>(key) else {
             continue;
         };
-        assert!(
-            !value.is_empty() && !value.contains(['#', '\n']),
-            "{key:?} {value:?}"
-        );
+        assert!(!value.is_empty() && !value.contains(['#', '\n']), "{key:?} {value:?}");
         assert!(!value.starts_with([' ', '\t']) && !value.ends_with([' ', '\t', '\r']));
         // On the second line: in front of the first a byte order mark means nothing.
         let again = format!("\n{key}={value}\n");
@@ -92,11 +83,7 @@ pub fn config(data: &[u8]) {
 
 /// A request, an error or a wait for more: the same however the bytes were split.
 pub fn http(data: &[u8]) {
-    let limits = HttpLimits {
-        header_bytes_max: 256,
-        header_count_max: 8,
-        body_bytes_max: 100,
-    };
+    let limits = HttpLimits { header_bytes_max: 256, header_count_max: 8, body_bytes_max: 100 };
     let whole = HttpRequest::parse(data, &limits);
     if let Ok(Some((request, length))) = &whole {
         assert!(*length <= data.len() && request.body.len() <= limits.body_bytes_max);
@@ -110,11 +97,7 @@ pub fn http(data: &[u8]) {
                 assert!(split >= *length && start == (request.clone(), *length));
             }
             (Ok(Some((_, length))), start) => {
-                assert_eq!(
-                    (start.ok(), split < *length),
-                    (Some(None), true),
-                    "split at {split}"
-                );
+                assert_eq!((start.ok(), split < *length), (Some(None), true), "split at {split}");
             }
             (Err(error), Err(start)) => assert_eq!(start.status(), error.status()),
             (Err(_), Ok(start)) => assert!(start.is_none(), "split at {split}"),

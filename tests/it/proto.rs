@@ -39,10 +39,7 @@ fn items_of_table(table: &str) -> Items {
     let mut items = Items::new();
     for line in joined_lines(table) {
         let (head, parts) = line.split_once(':').unwrap();
-        let parts = parts
-            .split(';')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = parts.split(';').map(str::trim).filter(|part| !part.is_empty());
         let (kind, name) = head.split_once(' ').unwrap();
         match kind {
             "file" => {
@@ -72,10 +69,7 @@ fn items_of_table(table: &str) -> Items {
 
 fn joined_lines(table: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for line in table
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         match line.strip_prefix("    ") {
             Some(rest) => lines.last_mut().unwrap().extend([" ", rest]),
             None => lines.push(line.to_owned()),
@@ -98,9 +92,7 @@ fn table_field(part: &str) -> (&str, String) {
         None => (part, String::new()),
     };
     let words: Vec<_> = part.split(' ').collect();
-    let [number, label, kind, field] = words[..] else {
-        panic!("not a field: {part}")
-    };
+    let [number, label, kind, field] = words[..] else { panic!("not a field: {part}") };
     let kind = match kind {
         "uint32" | "string" | "bytes" => kind.to_owned(),
         _ => format!("IM.BaseDefine.{kind}"),
@@ -128,20 +120,10 @@ fn items_of_proto() -> Items {
 fn add_file(items: &mut Items, file: &FileDescriptorProto) {
     let name = file.name();
     let options = file.options.as_ref().unwrap();
-    assert!(
-        matches!(file.syntax(), "" | "proto2"),
-        "{name} is {}",
-        file.syntax()
-    );
+    assert!(matches!(file.syntax(), "" | "proto2"), "{name} is {}", file.syntax());
     assert_eq!(options.optimize_for(), OptimizeMode::LiteRuntime, "{name}");
-    assert!(
-        file.extension.is_empty() && file.service.is_empty(),
-        "{name}"
-    );
-    assert!(
-        file.public_dependency.is_empty() && file.weak_dependency.is_empty(),
-        "{name}"
-    );
+    assert!(file.extension.is_empty() && file.service.is_empty(), "{name}");
+    assert!(file.public_dependency.is_empty() && file.weak_dependency.is_empty(), "{name}");
     let mut says = format!("package {}", file.package());
     if let Some(package) = &options.java_package {
         says += &format!("; java_package {package}");
@@ -154,10 +136,7 @@ fn add_file(items: &mut Items, file: &FileDescriptorProto) {
 
 fn add_enum(items: &mut Items, package: &str, definition: &EnumDescriptorProto) {
     let name = format!("{package}.{}", definition.name());
-    assert!(
-        definition.reserved_range.is_empty() && definition.options.is_none(),
-        "{name}"
-    );
+    assert!(definition.reserved_range.is_empty() && definition.options.is_none(), "{name}");
     add(items, format!("enum {name}"), String::new());
     for (position, value) in definition.value.iter().enumerate() {
         let says = format!("{} at position {position}", value.number());
@@ -167,25 +146,12 @@ fn add_enum(items: &mut Items, package: &str, definition: &EnumDescriptorProto) 
 
 fn add_message(items: &mut Items, package: &str, message: &DescriptorProto) {
     let name = format!("{package}.{}", message.name());
-    assert!(
-        message.nested_type.is_empty() && message.enum_type.is_empty(),
-        "{name}"
-    );
-    assert!(
-        message.extension.is_empty() && message.extension_range.is_empty(),
-        "{name}"
-    );
-    assert!(
-        message.oneof_decl.is_empty() && message.options.is_none(),
-        "{name}"
-    );
+    assert!(message.nested_type.is_empty() && message.enum_type.is_empty(), "{name}");
+    assert!(message.extension.is_empty() && message.extension_range.is_empty(), "{name}");
+    assert!(message.oneof_decl.is_empty() && message.options.is_none(), "{name}");
     add(items, format!("message {name}"), String::new());
     for field in &message.field {
-        add(
-            items,
-            format!("field {name}.{}", field.name()),
-            proto_field(field),
-        );
+        add(items, format!("field {name}.{}", field.name()), proto_field(field));
     }
 }
 
@@ -230,91 +196,38 @@ fn differences(table: &Items, proto: &Items) -> Vec<String> {
 }
 
 fn count(items: &Items, kind: &str) -> usize {
-    items
-        .keys()
-        .filter(|item| item.split(' ').next() == Some(kind))
-        .count()
+    items.keys().filter(|item| item.split(' ').next() == Some(kind)).count()
 }
 
 #[test]
 fn proto_says_what_the_table_says() {
     let (table, proto) = (items_of_table(TABLE), items_of_proto());
     let differences = differences(&table, &proto);
-    assert!(
-        differences.is_empty(),
-        "proto/ and proto.txt differ:\n{}",
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "proto/ and proto.txt differ:\n{}", differences.join("\n"));
     let kinds = ["file", "enum", "value", "message", "field"];
-    assert_eq!(
-        kinds.map(|kind| count(&table, kind)),
-        [9, 23, 160, 112, 401]
-    );
+    assert_eq!(kinds.map(|kind| count(&table, kind)), [9, 23, 160, 112, 401]);
 }
 
 #[test]
 fn a_difference_names_its_item() {
     let edits = [
-        (
-            "REFUSE_REASON_NONE = 0; ",
-            "",
-            "value IM.BaseDefine.ResultType.REFUSE_REASON_NONE",
-        ),
-        (
-            "SID_OTHER = 7",
-            "SID_OTHER = 9",
-            "value IM.BaseDefine.ServiceID.SID_OTHER",
-        ),
-        (
-            "2 repeated uint32 user_id;",
-            "",
-            "field IM.Server.IMGroupGetShieldReq.user_id",
-        ),
-        (
-            " = GROUP_TYPE_TMP",
-            "",
-            "field IM.Group.IMGroupCreateReq.group_type",
-        ),
-        (
-            "3 required string cmd_msg_data",
-            "3 required bytes cmd_msg_data",
-            "IM.SwitchService.",
-        ),
-        (
-            "2 required string password",
-            "2 optional string password",
-            "IMLoginReq.password",
-        ),
-        (
-            "required uint32 server_time",
-            "required uint32 time",
-            "IM.Login.IMLoginRes.time",
-        ),
-        (
-            "2 optional string prior_ip",
-            "9 optional string prior_ip",
-            "IMMsgServRsp.prior_ip",
-        ),
-        (
-            "message IM.Other.IMHeartBeat:",
-            "",
-            "message IM.Other.IMHeartBeat is additional",
-        ),
-        (
-            "package IM.Server",
-            "package IM.Servers",
-            "file IM.Server.proto",
-        ),
+        ("REFUSE_REASON_NONE = 0; ", "", "value IM.BaseDefine.ResultType.REFUSE_REASON_NONE"),
+        ("SID_OTHER = 7", "SID_OTHER = 9", "value IM.BaseDefine.ServiceID.SID_OTHER"),
+        ("2 repeated uint32 user_id;", "", "field IM.Server.IMGroupGetShieldReq.user_id"),
+        (" = GROUP_TYPE_TMP", "", "field IM.Group.IMGroupCreateReq.group_type"),
+        ("3 required string cmd_msg_data", "3 required bytes cmd_msg_data", "IM.SwitchService."),
+        ("2 required string password", "2 optional string password", "IMLoginReq.password"),
+        ("required uint32 server_time", "required uint32 time", "IM.Login.IMLoginRes.time"),
+        ("2 optional string prior_ip", "9 optional string prior_ip", "IMMsgServRsp.prior_ip"),
+        ("message IM.Other.IMHeartBeat:", "", "message IM.Other.IMHeartBeat is additional"),
+        ("package IM.Server", "package IM.Servers", "file IM.Server.proto"),
     ];
     let proto = items_of_proto();
     for (text, replacement, item) in edits {
         let edited = TABLE.replacen(text, replacement, 1);
         assert_ne!(edited, TABLE, "{text}");
         let differences = differences(&items_of_table(&edited), &proto);
-        assert!(
-            differences.iter().any(|line| line.contains(item)),
-            "{text}: {differences:?}"
-        );
+        assert!(differences.iter().any(|line| line.contains(item)), "{text}: {differences:?}");
     }
 }
 
@@ -360,10 +273,7 @@ fn a_message_with_attach_data_is_these_bytes() {
 fn a_message_within_a_message_is_these_bytes() {
     let answer = ImLoginRes {
         server_time: 1,
-        user_info: Some(UserInfo {
-            user_id: 2,
-            ..UserInfo::default()
-        }),
+        user_info: Some(UserInfo { user_id: 2, ..UserInfo::default() }),
         ..ImLoginRes::default()
     };
     let bytes = b"\x08\x01\x10\x00\x2a\x14\
@@ -378,11 +288,7 @@ fn a_message_without_fields_has_no_bytes() {
 
 #[test]
 fn repeated_numbers_are_sent_unpacked_and_taken_either_way() {
-    let request = ImUsersStatReq {
-        user_id: 7,
-        user_id_list: vec![1, 300],
-        attach_data: None,
-    };
+    let request = ImUsersStatReq { user_id: 7, user_id_list: vec![1, 300], attach_data: None };
     assert_golden(&request, b"\x08\x07\x10\x01\x10\xac\x02");
     let packed = b"\x08\x07\x12\x03\x01\xac\x02";
     assert_eq!(ImUsersStatReq::decode(&packed[..]).unwrap(), request);
@@ -398,32 +304,14 @@ fn text_that_is_not_utf8_survives_where_it_is_only_passed_on() {
         file_size: 3,
         trans_mode: 1,
     };
-    assert_golden(
-        &file,
-        b"\x08\x01\x10\x02\x1a\x08\xce\xc4\xbc\xfe.txt\x20\x03\x28\x01",
-    );
-    let command = ImP2pCmdMsg {
-        cmd_msg_data: Bytes::from_static(gbk),
-        ..ImP2pCmdMsg::default()
-    };
+    assert_golden(&file, b"\x08\x01\x10\x02\x1a\x08\xce\xc4\xbc\xfe.txt\x20\x03\x28\x01");
+    let command = ImP2pCmdMsg { cmd_msg_data: Bytes::from_static(gbk), ..ImP2pCmdMsg::default() };
     assert_golden(&command, b"\x08\x00\x10\x00\x1a\x08\xce\xc4\xbc\xfe.txt");
-    let user = UserInfo {
-        avatar_url: Bytes::from_static(gbk),
-        ..UserInfo::default()
-    };
-    assert_eq!(
-        UserInfo::decode(user.encode_to_vec().as_slice()).unwrap(),
-        user
-    );
+    let user = UserInfo { avatar_url: Bytes::from_static(gbk), ..UserInfo::default() };
+    assert_eq!(UserInfo::decode(user.encode_to_vec().as_slice()).unwrap(), user);
     let flash = Bytes::from_static(b"\xe6\x82...");
-    let push = server::ImPushToUserReq {
-        flash,
-        ..Default::default()
-    };
-    assert_eq!(
-        server::ImPushToUserReq::decode(push.encode_to_vec().as_slice()).unwrap(),
-        push
-    );
+    let push = server::ImPushToUserReq { flash, ..Default::default() };
+    assert_eq!(server::ImPushToUserReq::decode(push.encode_to_vec().as_slice()).unwrap(), push);
 }
 
 #[test]
@@ -456,8 +344,5 @@ fn a_number_outside_the_enum_stays_and_does_not_convert() {
 fn unknown_fields_are_skipped() {
     let known = b"\x08\x07";
     let more = b"\x08\x07\x78\x05";
-    assert_eq!(
-        ImUsersStatReq::decode(&more[..]),
-        ImUsersStatReq::decode(&known[..])
-    );
+    assert_eq!(ImUsersStatReq::decode(&more[..]), ImUsersStatReq::decode(&known[..]));
 }

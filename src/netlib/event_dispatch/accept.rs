@@ -84,13 +84,7 @@ impl<S> EventDispatch<S> {
             conn.listener = Some(at as u16);
             conn.transport = options.transport.map(|make| make());
         }
-        (ops.on_connect)(
-            &mut Cx {
-                srv,
-                net: &mut self.net,
-            },
-            handle,
-        );
+        (ops.on_connect)(&mut Cx { srv, net: &mut self.net }, handle);
     }
 
     /// The new connection was dropped: its peer sees it closed at once, everybody else goes on.
@@ -101,10 +95,7 @@ impl<S> EventDispatch<S> {
         listener.refused += 1;
         if listener.refused_log_tick <= tick {
             let max = listener.options.conn_max;
-            warn!(
-                "peer={peer} refused: conn_max={max} reached, refused={}",
-                listener.refused
-            );
+            warn!("peer={peer} refused: conn_max={max} reached, refused={}", listener.refused);
             listener.refused_log_tick = tick + REFUSED_LOG_MS;
         }
     }

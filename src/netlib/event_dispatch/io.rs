@@ -79,11 +79,7 @@ impl<S> EventDispatch<S> {
             return;
         };
         conn.write_listed = false;
-        let Some(socket) = self
-            .sockets
-            .get_mut(handle.index())
-            .and_then(Option::as_mut)
-        else {
+        let Some(socket) = self.sockets.get_mut(handle.index()).and_then(Option::as_mut) else {
             return;
         };
         let was_busy = conn.busy;
@@ -96,13 +92,7 @@ impl<S> EventDispatch<S> {
                 if closing {
                     self.finish_close(handle);
                 } else if was_busy {
-                    on_write_complete(
-                        &mut Cx {
-                            srv,
-                            net: &mut self.net,
-                        },
-                        handle,
-                    );
+                    on_write_complete(&mut Cx { srv, net: &mut self.net }, handle);
                 }
             }
             Err(_) if closing => self.free(handle),
@@ -118,11 +108,7 @@ impl<S> EventDispatch<S> {
         if let Err(reason) = result {
             return self.fail(handle, reason, srv);
         }
-        if self
-            .net
-            .conn_mut(handle)
-            .is_some_and(|conn| conn.readable && !conn.is_held())
-        {
+        if self.net.conn_mut(handle).is_some_and(|conn| conn.readable && !conn.is_held()) {
             self.net.list_read(handle);
         }
         self.report_end(handle, srv);
@@ -138,11 +124,7 @@ impl<S> EventDispatch<S> {
         let Some(conn) = self.net.conns.get_mut(handle) else {
             return Ok(());
         };
-        let Some(socket) = self
-            .sockets
-            .get_mut(handle.index())
-            .and_then(Option::as_mut)
-        else {
+        let Some(socket) = self.sockets.get_mut(handle.index()).and_then(Option::as_mut) else {
             return Ok(());
         };
         let kept = conn.in_buf.len();
@@ -167,8 +149,7 @@ impl<S> EventDispatch<S> {
         if let Some(transport) = &mut conn.transport {
             let mut reply = self.net.pool.take();
             let result = transport.receive(&buf[..n], &mut conn.in_buf, &mut reply);
-            conn.out
-                .append(&mut self.net.pool, |tail| tail.extend_from_slice(&reply));
+            conn.out.append(&mut self.net.pool, |tail| tail.extend_from_slice(&reply));
             self.net.pool.give(reply);
             self.net.list_write(handle);
             self.deliver_kept(handle, srv);
@@ -214,14 +195,7 @@ impl<S> EventDispatch<S> {
             return Ok(input.len());
         };
         let on_read = conn.ops.on_read;
-        on_read(
-            &mut Cx {
-                srv,
-                net: &mut self.net,
-            },
-            handle,
-            input,
-        )
+        on_read(&mut Cx { srv, net: &mut self.net }, handle, input)
     }
 
     /// Keeps what no handler has taken, in a buffer of just that size.
@@ -244,9 +218,7 @@ impl<S> EventDispatch<S> {
     /// Reads what a peer still sends on a connection that is over.
     fn drop_last_bytes(&mut self, handle: NetHandle) {
         let mut buf = mem::take(&mut self.read_buf);
-        let result = self
-            .socket(handle)
-            .map(|socket| socket.recv(&mut buf[..READ_BUDGET]));
+        let result = self.socket(handle).map(|socket| socket.recv(&mut buf[..READ_BUDGET]));
         self.read_buf = buf;
         match result {
             Some(Ok(ReadResult::WouldBlock)) => {}

@@ -44,10 +44,7 @@ impl<S> EventDispatch<S> {
 
     /// Tries the next address of a connecting handle; without one, `last_error` ends it.
     fn connect_next(&mut self, handle: NetHandle, last_error: Option<io::Error>, srv: &mut S) {
-        let next = self
-            .untried
-            .get_mut(&handle)
-            .and_then(std::collections::VecDeque::pop_front);
+        let next = self.untried.get_mut(&handle).and_then(std::collections::VecDeque::pop_front);
         let Some(addr) = next else {
             let error = last_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
             return self.fail(handle, error.into(), srv);
@@ -83,13 +80,7 @@ impl<S> EventDispatch<S> {
         let on_confirm = conn.ops.on_confirm;
         // What was queued before goes first.
         self.net.list_write(handle);
-        on_confirm(
-            &mut Cx {
-                srv,
-                net: &mut self.net,
-            },
-            handle,
-        );
+        on_confirm(&mut Cx { srv, net: &mut self.net }, handle);
     }
 
     /// Connections that netlib gave up outside of an event.
@@ -119,13 +110,7 @@ impl<S> EventDispatch<S> {
         }
         self.net.stats.failed += 1;
         self.net.close_list.push(handle);
-        on_close(
-            &mut Cx {
-                srv,
-                net: &mut self.net,
-            },
-            handle,
-        );
+        on_close(&mut Cx { srv, net: &mut self.net }, handle);
     }
 
     /// Frees what was closed and has nothing left to write; the rest gets [`LINGER_MS`].
@@ -149,9 +134,7 @@ impl<S> EventDispatch<S> {
 
     /// Everything is written: tells the peer, and frees the socket once the peer has noticed.
     pub(super) fn finish_close(&mut self, handle: NetHandle) {
-        let told = self
-            .socket(handle)
-            .is_some_and(|socket| socket.shutdown_write().is_ok());
+        let told = self.socket(handle).is_some_and(|socket| socket.shutdown_write().is_ok());
         let tick = self.net.tick();
         let Some(conn) = self.net.conn_mut(handle) else {
             return;
@@ -176,10 +159,7 @@ impl<S> EventDispatch<S> {
         if let Some(socket) = self.sockets.get_mut(handle.index()) {
             *socket = None;
         }
-        if let Some(listener) = conn
-            .listener
-            .and_then(|l| self.listeners.get_mut(l as usize))
-        {
+        if let Some(listener) = conn.listener.and_then(|l| self.listeners.get_mut(l as usize)) {
             listener.conn_count -= 1;
         }
         // A descriptor is free again.

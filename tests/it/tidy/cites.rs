@@ -36,11 +36,7 @@ pub(super) struct Cites<'a> {
 impl<'a> Cites<'a> {
     pub(super) fn of(tree: &Tree, code: &'a Code) -> Self {
         let mut cites = Self::default();
-        for item in code
-            .items
-            .iter()
-            .filter(|item| item.file.starts_with("src/"))
-        {
+        for item in code.items.iter().filter(|item| item.file.starts_with("src/")) {
             cites.read(item);
         }
         cites.find_stray(tree, code);
@@ -61,27 +57,15 @@ impl<'a> Cites<'a> {
         self.read_cite(item, &docs[at]);
         for line in &docs[..at] {
             if line.text.starts_with(DIFFERS) {
-                self.wrong(
-                    item,
-                    line,
-                    "a `Differs:` line stands behind the `C++:` line",
-                );
+                self.wrong(item, line, "a `Differs:` line stands behind the `C++:` line");
             }
         }
         for line in &docs[at + 1..] {
             let follows = self.differs.last().is_some_and(|d| d.line > docs[at].line);
             if line.text.starts_with(CITE) {
-                self.wrong(
-                    item,
-                    line,
-                    "an item has one `C++:` line; name the others in the map",
-                );
+                self.wrong(item, line, "an item has one `C++:` line; name the others in the map");
             } else if line.text.is_empty() || !self.read_differs(item, line, follows) {
-                self.wrong(
-                    item,
-                    line,
-                    "only `Differs:` lines may follow the `C++:` line",
-                );
+                self.wrong(item, line, "only `Differs:` lines may follow the `C++:` line");
                 return;
             }
         }
@@ -103,12 +87,7 @@ impl<'a> Cites<'a> {
     fn read_cite(&mut self, item: &'a Item, line: &'a DocLine) {
         match parse(&line.text) {
             Ok((file, symbol)) => {
-                self.cites.push(Cite {
-                    item,
-                    line: line.line,
-                    file,
-                    symbol,
-                });
+                self.cites.push(Cite { item, line: line.line, file, symbol });
             }
             Err(why) => self.wrong(item, line, why),
         }
@@ -118,11 +97,7 @@ impl<'a> Cites<'a> {
     fn read_differs(&mut self, item: &'a Item, line: &DocLine, follows: bool) -> bool {
         if let Some(text) = line.text.strip_prefix(DIFFERS) {
             let text = text.trim().to_owned();
-            self.differs.push(Differs {
-                item,
-                line: line.line,
-                text,
-            });
+            self.differs.push(Differs { item, line: line.line, text });
             return true;
         }
         if let Some(last) = self.differs.last_mut().filter(|_| follows) {
@@ -132,11 +107,7 @@ impl<'a> Cites<'a> {
     }
 
     fn wrong(&mut self, item: &Item, line: &DocLine, why: &str) {
-        self.problems.push(Problem::new(
-            &item.file,
-            line.line,
-            format!("{}: {why}", item.path),
-        ));
+        self.problems.push(Problem::new(&item.file, line.line, format!("{}: {why}", item.path)));
     }
 
     /// Lines that document no item: in a function, above an impl block, in a plain comment.
@@ -150,8 +121,7 @@ impl<'a> Cites<'a> {
                 let ours = text.starts_with(CITE) || text.starts_with(DIFFERS);
                 if comment && ours && !known.contains(&token.line) {
                     let why = "this line documents no item: move it to the doc comment of one";
-                    self.problems
-                        .push(Problem::new(&file.path, token.line, why));
+                    self.problems.push(Problem::new(&file.path, token.line, why));
                 }
             }
         }
@@ -178,9 +148,7 @@ fn parse(text: &str) -> Result<(&str, &str), &'static str> {
 
 /// A C++ file without its extension: what header and source have in common.
 pub(super) fn stem(file: &str) -> Option<&str> {
-    [".cpp", ".hpp", ".h"]
-        .iter()
-        .find_map(|ext| file.strip_suffix(ext))
+    [".cpp", ".hpp", ".h"].iter().find_map(|ext| file.strip_suffix(ext))
 }
 
 #[cfg(test)]
@@ -190,11 +158,7 @@ mod tests {
     fn problems(source: &str) -> Vec<String> {
         let tree = Tree::of(&[("src/a.rs", source)]);
         let code = Code::of(&tree);
-        Cites::of(&tree, &code)
-            .problems
-            .iter()
-            .map(Problem::to_string)
-            .collect()
+        Cites::of(&tree, &code).problems.iter().map(Problem::to_string).collect()
     }
 
     #[test]
@@ -209,11 +173,7 @@ mod tests {
             (found.cites[0].file, found.cites[0].symbol),
             ("base/imconn.cpp", "CImConn::OnRead")
         );
-        let texts: Vec<_> = found
-            .differs
-            .iter()
-            .map(|d| (d.line, d.text.as_str()))
-            .collect();
+        let texts: Vec<_> = found.differs.iter().map(|d| (d.line, d.text.as_str())).collect();
         assert_eq!(texts, [(4, "reads all (F33), then reports."), (6, "more.")]);
         assert_eq!(found.differs[0].item.path, "a::f");
     }
@@ -250,18 +210,12 @@ mod tests {
 
     #[test]
     fn a_module_differs_in_one_paragraph() {
-        let tree = Tree::of(&[(
-            "src/a.rs",
-            "//! One.\n//!\n//! Differs: x\n//! y.\n//!\n//! - z\n",
-        )]);
+        let tree =
+            Tree::of(&[("src/a.rs", "//! One.\n//!\n//! Differs: x\n//! y.\n//!\n//! - z\n")]);
         let code = Code::of(&tree);
         let found = Cites::of(&tree, &code);
         assert_eq!(found.problems, []);
-        let texts: Vec<_> = found
-            .differs
-            .iter()
-            .map(|d| (&*d.item.path, &*d.text))
-            .collect();
+        let texts: Vec<_> = found.differs.iter().map(|d| (&*d.item.path, &*d.text)).collect();
         assert_eq!(texts, [("a", "x y.")]);
     }
 

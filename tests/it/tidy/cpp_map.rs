@@ -41,9 +41,7 @@ impl MapRow<'_> {
         let name = symbol.rsplit("::").next().unwrap_or(symbol);
         stem(file).is_some_and(|stem| self.stems.contains(&stem))
             && self.symbols.iter().any(|known| {
-                let family = known
-                    .strip_suffix('*')
-                    .is_some_and(|start| symbol.starts_with(start));
+                let family = known.strip_suffix('*').is_some_and(|start| symbol.starts_with(start));
                 *known == symbol || family || accessor && *known == name
             })
     }
@@ -58,10 +56,8 @@ pub(super) fn check(tree: &Tree, code: &Code, cites: &Cites<'_>) -> Vec<Problem>
     let tables = tables.iter().filter(|table| table.header.cells == HEADER);
     let rows: Vec<&Row> = tables.flat_map(|table| &table.rows).collect();
     check_ids(&rows, &GROUPS, &mut problems);
-    let rows: Vec<MapRow<'_>> = rows
-        .into_iter()
-        .filter_map(|row| read_row(row, &mut problems))
-        .collect();
+    let rows: Vec<MapRow<'_>> =
+        rows.into_iter().filter_map(|row| read_row(row, &mut problems)).collect();
     for row in &rows {
         for path in row.rust.iter().filter(|path| !code.contains(path)) {
             let text = format!("no item `{path}` in src{}", code.similar(path));
@@ -69,10 +65,7 @@ pub(super) fn check(tree: &Tree, code: &Code, cites: &Cites<'_>) -> Vec<Problem>
         }
     }
     for cite in &cites.cites {
-        let known: Vec<_> = rows
-            .iter()
-            .filter(|r| r.matches(cite.file, cite.symbol))
-            .collect();
+        let known: Vec<_> = rows.iter().filter(|r| r.matches(cite.file, cite.symbol)).collect();
         let (file, symbol, path) = (cite.file, cite.symbol, &cite.item.path);
         let text = match known.first() {
             None => format!(
@@ -113,12 +106,7 @@ fn read_row<'a>(row: &'a Row, problems: &mut Vec<Problem>) -> Option<MapRow<'a>>
         }),
     };
     let symbols = markdown::quoted(row.cell(1));
-    Some(MapRow {
-        row,
-        symbols,
-        stems: stems.unwrap_or_default(),
-        rust,
-    })
+    Some(MapRow { row, symbols, stems: stems.unwrap_or_default(), rust })
 }
 
 /// Every id of every group once, and none besides.
@@ -139,29 +127,15 @@ fn check_ids(rows: &[&Row], groups: &[(char, usize)], problems: &mut Vec<Problem
         }
     }
     seen.sort_unstable();
-    for pair in seen
-        .windows(2)
-        .filter(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1))
-    {
-        let text = format!(
-            "{}{:03} has a row already, in line {}",
-            pair[1].0, pair[1].1, pair[0].2
-        );
+    for pair in seen.windows(2).filter(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1)) {
+        let text =
+            format!("{}{:03} has a row already, in line {}", pair[1].0, pair[1].1, pair[0].2);
         problems.push(Problem::new(FILE, pair[1].2, text));
     }
-    let constants = seen
-        .iter()
-        .filter(|id| id.0 == 'K')
-        .map(|id| id.1)
-        .max()
-        .unwrap_or(0);
+    let constants = seen.iter().filter(|id| id.0 == 'K').map(|id| id.1).max().unwrap_or(0);
     for &(group, count) in groups.iter().chain(&[('K', constants)]) {
         for number in (1..=count).filter(|&n| !seen.iter().any(|s| (s.0, s.1) == (group, n))) {
-            problems.push(Problem::new(
-                FILE,
-                1,
-                format!("{group}{number:03} has no row"),
-            ));
+            problems.push(Problem::new(FILE, 1, format!("{group}{number:03} has no row")));
         }
     }
     for &(group, number, line) in &seen {
@@ -212,14 +186,8 @@ mod tests {
                 "| B001 | `CX::Go` | base/x.cpp | `a::gone`, `a::go` | |",
                 "docs/cpp-map.md:3: no item `a::gone`",
             ),
-            (
-                "| B001 | `CX::Go` | base/x.cpp | a::go | |",
-                "docs/cpp-map.md:3: the Rust column",
-            ),
-            (
-                "| B001 | `CX::Go` | base/x.cpp | none | |",
-                "docs/cpp-map.md:3: a row without",
-            ),
+            ("| B001 | `CX::Go` | base/x.cpp | a::go | |", "docs/cpp-map.md:3: the Rust column"),
+            ("| B001 | `CX::Go` | base/x.cpp | none | |", "docs/cpp-map.md:3: a row without"),
             (
                 "| B001 | `CX::Go` | base/x.cpp | not yet written | |",
                 "src/a.rs:1: row B001 (docs/cpp-map.md:3)",
@@ -232,30 +200,18 @@ mod tests {
                 "| B001 | `CX::Go` | base/y.cpp | `a::go` | |",
                 "src/a.rs:1: no row of docs/cpp-map.md",
             ),
-            (
-                "| B001 | `CX::Go` | base/x | `a::go` | |",
-                "docs/cpp-map.md:3: the C++ file",
-            ),
-            (
-                "| B001 | `CX::Go` | `a::go` | |",
-                "docs/cpp-map.md:3: a row has five cells",
-            ),
+            ("| B001 | `CX::Go` | base/x | `a::go` | |", "docs/cpp-map.md:3: the C++ file"),
+            ("| B001 | `CX::Go` | `a::go` | |", "docs/cpp-map.md:3: a row has five cells"),
         ];
         for (row, expected) in cases {
             let found = problems(&format!("{row}\n"), SOURCE);
-            assert!(
-                found.iter().any(|p| p.starts_with(expected)),
-                "{row}: {found:?}"
-            );
+            assert!(found.iter().any(|p| p.starts_with(expected)), "{row}: {found:?}");
         }
     }
 
     #[test]
     fn ids_are_complete_and_unique() {
-        let row = |id: &str| Row {
-            line: 7,
-            cells: vec![id.to_owned()],
-        };
+        let row = |id: &str| Row { line: 7, cells: vec![id.to_owned()] };
         let ids = |ids: &[&str]| -> Vec<String> {
             let rows: Vec<Row> = ids.iter().map(|id| row(id)).collect();
             let mut problems = Vec::new();
@@ -263,19 +219,10 @@ mod tests {
             problems.iter().map(Problem::to_string).collect()
         };
         assert_eq!(ids(&["B001-B002, B004", "B003", "K001"]), [""; 0]);
-        assert_eq!(
-            ids(&["B001-B002", "B004"]),
-            ["docs/cpp-map.md:1: B003 has no row"]
-        );
-        assert_eq!(
-            ids(&["B001-B004", "K002"]),
-            ["docs/cpp-map.md:1: K001 has no row"]
-        );
+        assert_eq!(ids(&["B001-B002", "B004"]), ["docs/cpp-map.md:1: B003 has no row"]);
+        assert_eq!(ids(&["B001-B004", "K002"]), ["docs/cpp-map.md:1: K001 has no row"]);
         assert_eq!(ids(&["B001-B004", "B002"]).len(), 1);
-        assert_eq!(
-            ids(&["B001-B005"]),
-            ["docs/cpp-map.md:7: B005 is not in the inventory"]
-        );
+        assert_eq!(ids(&["B001-B005"]), ["docs/cpp-map.md:7: B005 is not in the inventory"]);
         assert_eq!(ids(&["B001-B004", "B1"]).len(), 1);
     }
 }

@@ -37,11 +37,7 @@ pub(super) fn check(tree: &Tree, code: &Code, cites: &Cites<'_>) -> Vec<Problem>
         let tables = tables.iter().filter(|table| table.header.cells == header);
         tables.flat_map(|table| &table.rows).collect()
     };
-    let mut page = Page {
-        flaws: rows(&FLAWS),
-        differs: rows(&DIFFERS),
-        problems: Vec::new(),
-    };
+    let mut page = Page { flaws: rows(&FLAWS), differs: rows(&DIFFERS), problems: Vec::new() };
     page.check_ids();
     for row in page.flaws.clone() {
         page.check_flaw(row, tree, code);
@@ -64,27 +60,18 @@ impl<'a> Page<'a> {
     fn check_ids(&mut self) {
         for (group, count) in COUNTS {
             for id in (1..=count).map(|n| format!("{group}{n}")) {
-                let found: Vec<&Row> = self
-                    .flaws
-                    .iter()
-                    .copied()
-                    .filter(|row| row.cell(0) == id)
-                    .collect();
+                let found: Vec<&Row> =
+                    self.flaws.iter().copied().filter(|row| row.cell(0) == id).collect();
                 match found.as_slice() {
                     [_] => {}
-                    [] => self
-                        .problems
-                        .push(Problem::new(FILE, 1, format!("{id} has no row"))),
+                    [] => self.problems.push(Problem::new(FILE, 1, format!("{id} has no row"))),
                     [_, second, ..] => self.wrong(second, format!("{id} has a row already")),
                 }
             }
         }
         for row in self.flaws.clone() {
             if parse_id(row.cell(0)).is_none() {
-                self.wrong(
-                    row,
-                    format!("`{}` is neither F1..F144 nor S1..S26", row.cell(0)),
-                );
+                self.wrong(row, format!("`{}` is neither F1..F144 nor S1..S26", row.cell(0)));
             }
         }
     }
@@ -132,11 +119,7 @@ impl<'a> Page<'a> {
     fn check_named_tests(&mut self, code: &Code) {
         for item in code.items.iter().filter(|item| item.is_test) {
             let name = item.path.rsplit("::").next().unwrap_or(&item.path);
-            for id in name
-                .split('_')
-                .map(str::to_uppercase)
-                .take_while(|t| parse_id(t).is_some())
-            {
+            for id in name.split('_').map(str::to_uppercase).take_while(|t| parse_id(t).is_some()) {
                 let Some(row) = self.flaw(&id) else { continue };
                 if !markdown::quoted(row.cell(6)).contains(&item.path.as_str()) {
                     let path = &item.path;
@@ -144,8 +127,7 @@ impl<'a> Page<'a> {
                     let text = format!(
                         "the test is named for {id}: add `{path}` to its row ({FILE}:{line})"
                     );
-                    self.problems
-                        .push(Problem::new(&item.file, item.line, text));
+                    self.problems.push(Problem::new(&item.file, item.line, text));
                 }
             }
         }
@@ -154,11 +136,7 @@ impl<'a> Page<'a> {
     fn check_differs_rows(&mut self, code: &Code, cites: &Cites<'_>) {
         for row in self.differs.clone() {
             let item = markdown::quoted(row.cell(0)).first().copied().unwrap_or("");
-            let mut lines = cites
-                .differs
-                .iter()
-                .filter(|d| d.item.path == item)
-                .peekable();
+            let mut lines = cites.differs.iter().filter(|d| d.item.path == item).peekable();
             if row.cells.len() != DIFFERS.len() {
                 self.wrong(row, format!("a row has four cells: {}", DIFFERS.join(", ")));
             } else if lines.peek().is_none() {
@@ -180,17 +158,11 @@ impl<'a> Page<'a> {
             cell => cell.split(", ").collect(),
         };
         for id in mentioned(row.cell(1)).filter(|id| !listed.contains(id)) {
-            self.wrong(
-                row,
-                format!("the text speaks of {id}, the Rows column does not"),
-            );
+            self.wrong(row, format!("the text speaks of {id}, the Rows column does not"));
         }
         for id in listed {
             match self.flaw(id) {
-                None => self.wrong(
-                    row,
-                    format!("there is no row {id}; without one write {EMPTY}"),
-                ),
+                None => self.wrong(row, format!("there is no row {id}; without one write {EMPTY}")),
                 Some(flaw) if !markdown::quoted(flaw.cell(5)).contains(&item) => {
                     let line = flaw.line;
                     let text = format!("row {id} (line {line}) does not name `{item}` in Where");
@@ -204,27 +176,19 @@ impl<'a> Page<'a> {
     fn check_differs_lines(&mut self, cites: &Cites<'_>) {
         for line in &cites.differs {
             let quoted = format!("`{}`", line.item.path);
-            let listed = self
-                .differs
-                .iter()
-                .any(|r| r.cell(0) == quoted && r.cell(1) == line.text);
+            let listed = self.differs.iter().any(|r| r.cell(0) == quoted && r.cell(1) == line.text);
             if !listed {
                 let cell = line.text.replace('|', "\\|");
                 let text =
                     format!("not listed in {FILE}; add: | {quoted} | {cell} | {EMPTY} | .. |");
-                self.problems
-                    .push(Problem::new(&line.item.file, line.line, text));
+                self.problems.push(Problem::new(&line.item.file, line.line, text));
             }
         }
     }
 }
 
 fn exists(path: &str, tree: &Tree, code: &Code) -> bool {
-    if path.contains('/') {
-        tree.exists(path)
-    } else {
-        code.contains(path)
-    }
+    if path.contains('/') { tree.exists(path) } else { code.contains(path) }
 }
 
 /// `F22` or `S3`, if there is such a row.
@@ -237,8 +201,7 @@ fn parse_id(id: &str) -> Option<(char, usize)> {
 
 /// The rows that a text names.
 fn mentioned(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| parse_id(word).is_some())
+    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| parse_id(word).is_some())
 }
 
 #[cfg(test)]
@@ -252,11 +215,7 @@ mod tests {
 
     fn problems(flaw: &str, differs: &str) -> Vec<String> {
         let head = |cells: &[&str]| {
-            format!(
-                "| {} |\n|{}\n",
-                cells.join(" | "),
-                "---|".repeat(cells.len())
-            )
+            format!("| {} |\n|{}\n", cells.join(" | "), "---|".repeat(cells.len()))
         };
         let page = format!("{}{flaw}\n\n{}{differs}\n", head(&FLAWS), head(&DIFFERS));
         let tree = Tree::of(&[(FILE, &page), ("src/a.rs", SOURCE)]);
@@ -284,49 +243,19 @@ mod tests {
                 FLAW.replace("`a::go`", "`src/b.rs`"),
                 "docs/deviations.md:3: no item or file `src/b.rs`",
             ),
-            (
-                FLAW.replace("`a::go`", "later"),
-                "docs/deviations.md:3: Where is",
-            ),
-            (
-                FLAW.replace("`a::go`", "open"),
-                "docs/deviations.md:3: an open row names no test",
-            ),
-            (
-                FLAW.replace("f22_it_goes", "it_stays"),
-                "src/a.rs:5: the test is named for F22",
-            ),
-            (
-                FLAW.replace("f22_it_goes", "no_test"),
-                "docs/deviations.md:3: no test",
-            ),
-            (
-                FLAW.replace("`a::tests::f22_it_goes`", "–"),
-                "docs/deviations.md:3: Tests is a list",
-            ),
-            (
-                FLAW.replace("| C |", "| X |"),
-                "docs/deviations.md:3: the severity",
-            ),
-            (
-                FLAW.replace("F22", "F145"),
-                "docs/deviations.md:3: `F145` is neither",
-            ),
-            (
-                format!("{FLAW}\n{FLAW}"),
-                "docs/deviations.md:4: F22 has a row already",
-            ),
-            (
-                FLAW.replace("| z ", ""),
-                "docs/deviations.md:3: a row has seven cells",
-            ),
+            (FLAW.replace("`a::go`", "later"), "docs/deviations.md:3: Where is"),
+            (FLAW.replace("`a::go`", "open"), "docs/deviations.md:3: an open row names no test"),
+            (FLAW.replace("f22_it_goes", "it_stays"), "src/a.rs:5: the test is named for F22"),
+            (FLAW.replace("f22_it_goes", "no_test"), "docs/deviations.md:3: no test"),
+            (FLAW.replace("`a::tests::f22_it_goes`", "–"), "docs/deviations.md:3: Tests is a list"),
+            (FLAW.replace("| C |", "| X |"), "docs/deviations.md:3: the severity"),
+            (FLAW.replace("F22", "F145"), "docs/deviations.md:3: `F145` is neither"),
+            (format!("{FLAW}\n{FLAW}"), "docs/deviations.md:4: F22 has a row already"),
+            (FLAW.replace("| z ", ""), "docs/deviations.md:3: a row has seven cells"),
         ];
         for (row, expected) in cases {
             let found = problems(&row, DIFFERS_ROW);
-            assert!(
-                found.iter().any(|p| p.starts_with(expected)),
-                "{row}: {found:?}"
-            );
+            assert!(found.iter().any(|p| p.starts_with(expected)), "{row}: {found:?}");
         }
     }
 
@@ -341,10 +270,7 @@ mod tests {
                 DIFFERS_ROW.replace("goes on", "goes"),
                 "docs/deviations.md:7: no `Differs:` line of `a::go`",
             ),
-            (
-                DIFFERS_ROW.replace("`a::go`", "`a::no`"),
-                "docs/deviations.md:7: `a::no` has no",
-            ),
+            (DIFFERS_ROW.replace("`a::go`", "`a::no`"), "docs/deviations.md:7: `a::no` has no"),
             (
                 DIFFERS_ROW.replace("| F22 |", "| – |"),
                 "docs/deviations.md:7: the text speaks of F22",
@@ -353,17 +279,11 @@ mod tests {
                 DIFFERS_ROW.replace("| F22 |", "| F22, F999 |"),
                 "docs/deviations.md:7: there is no row F999",
             ),
-            (
-                DIFFERS_ROW.replace("it_stays", "no"),
-                "docs/deviations.md:7: no test",
-            ),
+            (DIFFERS_ROW.replace("it_stays", "no"), "docs/deviations.md:7: no test"),
         ];
         for (row, expected) in cases {
             let found = problems(FLAW, &row);
-            assert!(
-                found.iter().any(|p| p.starts_with(expected)),
-                "{row}: {found:?}"
-            );
+            assert!(found.iter().any(|p| p.starts_with(expected)), "{row}: {found:?}");
         }
         let elsewhere = FLAW.replace("`a::go`", "`a`");
         assert!(problems(&elsewhere, DIFFERS_ROW)[0].contains("row F22 (line 3) does not name"));
@@ -371,9 +291,6 @@ mod tests {
 
     #[test]
     fn ids_are_exact() {
-        assert_eq!(
-            mentioned("xF22 (F22, F023; S3) F145").collect::<Vec<_>>(),
-            ["F22", "S3"]
-        );
+        assert_eq!(mentioned("xF22 (F22, F023; S3) F145").collect::<Vec<_>>(), ["F22", "S3"]);
     }
 }

@@ -31,11 +31,7 @@ impl Token<'_> {
 }
 
 pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer {
-        rest: source,
-        line: 1,
-        out: Vec::new(),
-    };
+    let mut lexer = Lexer { rest: source, line: 1, out: Vec::new() };
     while let Some(first) = lexer.rest.chars().next() {
         lexer.step(first);
     }
@@ -96,11 +92,7 @@ impl<'a> Lexer<'a> {
             [_, _, b'!', ..] => (Kind::InnerDoc, 3),
             _ => (Kind::Comment, 2),
         };
-        self.out.push(Token {
-            kind,
-            text: text[skip..].trim_end(),
-            line,
-        });
+        self.out.push(Token { kind, text: text[skip..].trim_end(), line });
     }
 
     fn block_comment(&mut self) {
@@ -126,9 +118,7 @@ impl<'a> Lexer<'a> {
     fn raw_string(&mut self, prefix: usize, hashes: usize) {
         let end = format!("\"{}", "#".repeat(hashes));
         let body = &self.rest[prefix..];
-        let len = body
-            .find(&end)
-            .map_or(self.rest.len(), |at| prefix + at + end.len());
+        let len = body.find(&end).map_or(self.rest.len(), |at| prefix + at + end.len());
         self.push(Kind::Literal, len);
     }
 
@@ -177,25 +167,20 @@ impl<'a> Lexer<'a> {
 }
 
 fn ident_len(text: &str) -> usize {
-    text.find(|c: char| c != '_' && !c.is_alphanumeric())
-        .unwrap_or(text.len())
+    text.find(|c: char| c != '_' && !c.is_alphanumeric()).unwrap_or(text.len())
 }
 
 /// The length of `r##"` and the like, and its number of `#`.
 fn raw_string_start(text: &str) -> Option<(usize, usize)> {
     let start = ["r", "br", "cr"].into_iter().find(|p| {
-        text.strip_prefix(p)
-            .is_some_and(|t| t.trim_start_matches('#').starts_with('"'))
+        text.strip_prefix(p).is_some_and(|t| t.trim_start_matches('#').starts_with('"'))
     })?;
     let hashes = text[start.len()..].find('"')?;
     Some((start.len() + hashes + 1, hashes))
 }
 
 fn string_start(text: &str) -> Option<usize> {
-    ["\"", "b\"", "c\""]
-        .into_iter()
-        .find(|p| text.starts_with(p))
-        .map(str::len)
+    ["\"", "b\"", "c\""].into_iter().find(|p| text.starts_with(p)).map(str::len)
 }
 
 #[cfg(test)]
@@ -203,11 +188,7 @@ mod tests {
     use super::*;
 
     fn texts(source: &str) -> Vec<&str> {
-        tokens(source)
-            .iter()
-            .filter(|t| t.kind != Kind::Literal)
-            .map(|t| t.text)
-            .collect()
+        tokens(source).iter().filter(|t| t.kind != Kind::Literal).map(|t| t.text).collect()
     }
 
     #[test]

@@ -38,10 +38,7 @@ pub(super) fn tables(text: &str) -> Vec<Table> {
         };
         let row = Row { line, cells };
         match tables.last_mut().filter(|_| inside) {
-            None => tables.push(Table {
-                header: row,
-                rows: Vec::new(),
-            }),
+            None => tables.push(Table { header: row, rows: Vec::new() }),
             Some(table) if !is_separator(&row) => table.rows.push(row),
             Some(_) => {}
         }
@@ -51,9 +48,7 @@ pub(super) fn tables(text: &str) -> Vec<Table> {
 }
 
 fn is_separator(row: &Row) -> bool {
-    row.cells
-        .iter()
-        .all(|c| c.contains('-') && c.chars().all(|c| matches!(c, '-' | ':')))
+    row.cells.iter().all(|c| c.contains('-') && c.chars().all(|c| matches!(c, '-' | ':')))
 }
 
 /// The cells of a table line; `\|` is a bar inside a cell.
@@ -80,11 +75,7 @@ pub(super) fn quoted(text: &str) -> Vec<&str> {
 /// A cell that is a list of back-quoted words separated by `, ` and nothing else.
 pub(super) fn quoted_list(cell: &str) -> Option<Vec<&str>> {
     let words = quoted(cell);
-    let rebuilt = words
-        .iter()
-        .map(|w| format!("`{w}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let rebuilt = words.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ");
     (!words.is_empty() && rebuilt == cell).then_some(words)
 }
 
@@ -113,13 +104,7 @@ mod tests {
         let found = tables(text);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].header.cells, ["A", "B"]);
-        assert_eq!(
-            found[0].rows,
-            [Row {
-                line: 5,
-                cells: vec!["1".into(), "a | b".into()]
-            }]
-        );
+        assert_eq!(found[0].rows, [Row { line: 5, cells: vec!["1".into(), "a | b".into()] }]);
         assert!(found[1].rows.is_empty());
     }
 

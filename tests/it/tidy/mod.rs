@@ -18,10 +18,7 @@ use tree::{Problem, Tree};
 fn repository() -> (Tree, Code) {
     let tree =
         Tree::load(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("the repository is readable");
-    assert!(
-        tree.has_any(&["src"]) && tree.has_any(&["tests"]),
-        "nothing to check"
-    );
+    assert!(tree.has_any(&["src"]) && tree.has_any(&["tests"]), "nothing to check");
     let code = Code::of(&tree);
     (tree, code)
 }
@@ -30,12 +27,7 @@ fn repository() -> (Tree, Code) {
 fn report(mut problems: Vec<Problem>) {
     problems.sort();
     let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
-    assert!(
-        lines.is_empty(),
-        "{} problems:\n{}",
-        lines.len(),
-        lines.join("\n")
-    );
+    assert!(lines.is_empty(), "{} problems:\n{}", lines.len(), lines.join("\n"));
 }
 
 #[test]

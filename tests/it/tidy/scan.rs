@@ -66,9 +66,7 @@ impl Code {
     }
 
     pub(super) fn is_test(&self, path: &str) -> bool {
-        self.by_path
-            .get(path)
-            .is_some_and(|found| found.iter().any(|&at| self.items[at].is_test))
+        self.by_path.get(path).is_some_and(|found| found.iter().any(|&at| self.items[at].is_test))
     }
 
     /// The paths that end like a wrong one: what its author may have meant.
@@ -78,11 +76,7 @@ impl Code {
         let found: Vec<&str> = self.by_path.keys().map(String::as_str).collect();
         let mut found: Vec<&str> = found.into_iter().filter(|p| p.ends_with(&tail)).collect();
         found.truncate(3);
-        if found.is_empty() {
-            String::new()
-        } else {
-            format!("; similar: {}", found.join(", "))
-        }
+        if found.is_empty() { String::new() } else { format!("; similar: {}", found.join(", ")) }
     }
 }
 
@@ -99,14 +93,8 @@ struct Raw {
 /// nearest module above, else the only one in the tree.
 fn resolve(raw: Vec<Raw>) -> Vec<Item> {
     let mut types = BTreeMap::<String, BTreeSet<String>>::new();
-    for entry in raw
-        .iter()
-        .filter(|r| r.item.kind == ItemKind::Type && r.owner.is_none())
-    {
-        types
-            .entry(entry.name.clone())
-            .or_default()
-            .insert(entry.module.clone());
+    for entry in raw.iter().filter(|r| r.item.kind == ItemKind::Type && r.owner.is_none()) {
+        types.entry(entry.name.clone()).or_default().insert(entry.module.clone());
     }
     let place = |module: &str, owner: &str| -> String {
         let Some(known) = types.get(owner) else {
@@ -130,10 +118,7 @@ fn resolve(raw: Vec<Raw>) -> Vec<Item> {
                 Some(owner) => place(&entry.module, owner),
                 None => entry.module,
             };
-            Item {
-                path: join(&scope, &entry.name),
-                ..entry.item
-            }
+            Item { path: join(&scope, &entry.name), ..entry.item }
         })
         .collect()
 }
@@ -148,10 +133,7 @@ fn join(scope: &str, name: &str) -> String {
 
 /// `src/netlib/timer.rs` is `netlib::timer`, `tests/it/tidy/mod.rs` is `it::tidy`.
 pub(super) fn module_of(path: &str) -> String {
-    let inside = path
-        .strip_prefix("src/")
-        .or_else(|| path.strip_prefix("tests/"))
-        .unwrap_or(path);
+    let inside = path.strip_prefix("src/").or_else(|| path.strip_prefix("tests/")).unwrap_or(path);
     let inside = inside.strip_suffix(".rs").unwrap_or(inside);
     let mut parts: Vec<&str> = inside.split('/').collect();
     if matches!(parts.last(), Some(&("mod" | "lib" | "main"))) {
@@ -163,28 +145,13 @@ pub(super) fn module_of(path: &str) -> String {
 fn scan_file(file: &SourceFile, out: &mut Vec<Raw>) {
     let module = module_of(&file.path);
     let all = lexer::tokens(&file.text);
-    let tokens: Vec<_> = all
-        .into_iter()
-        .filter(|t| t.kind != Kind::Comment)
-        .collect();
+    let tokens: Vec<_> = all.into_iter().filter(|t| t.kind != Kind::Comment).collect();
     let in_tests =
         file.path.starts_with("tests/") || module.split("::").any(|part| part == "tests");
-    let scope = Scope {
-        module,
-        owner: None,
-        test_code: in_tests,
-    };
-    let mut parser = Parser {
-        tokens: &tokens,
-        pos: 0,
-        file: &file.path,
-        out,
-    };
+    let scope = Scope { module, owner: None, test_code: in_tests };
+    let mut parser = Parser { tokens: &tokens, pos: 0, file: &file.path, out };
     let docs = parser.inner_docs();
-    let head = Head {
-        docs,
-        ..Head::default()
-    };
+    let head = Head { docs, ..Head::default() };
     parser.push(&scope, "", ItemKind::Module, head, 1);
     parser.items(&scope);
 }
@@ -231,9 +198,7 @@ impl<'a> Parser<'a> {
 
     /// The line of the token just taken.
     fn last_line(&self) -> usize {
-        self.tokens
-            .get(self.pos.saturating_sub(1))
-            .map_or(1, |t| t.line)
+        self.tokens.get(self.pos.saturating_sub(1)).map_or(1, |t| t.line)
     }
 
     fn push(&mut self, scope: &Scope, name: &str, kind: ItemKind, head: Head, line: usize) {
@@ -355,10 +320,7 @@ impl<'a> Parser<'a> {
 
     fn name(&mut self) -> &'a str {
         self.eat("mut");
-        let name = self
-            .peek()
-            .filter(|t| t.kind == Kind::Ident)
-            .map_or("", |t| t.text);
+        let name = self.peek().filter(|t| t.kind == Kind::Ident).map_or("", |t| t.text);
         self.pos += 1;
         name
     }
@@ -395,11 +357,7 @@ impl<'a> Parser<'a> {
     fn structure(&mut self, scope: &Scope, head: Head, line: usize) {
         let name = self.name();
         self.skip_to(&["{", ";"], false);
-        let inner = Scope {
-            owner: Some(name.to_owned()),
-            module: scope.module.clone(),
-            ..*scope
-        };
+        let inner = Scope { owner: Some(name.to_owned()), module: scope.module.clone(), ..*scope };
         if self.eat("{") {
             while self.peek().is_some() && !self.at("}") {
                 let head = self.head();
@@ -418,11 +376,7 @@ impl<'a> Parser<'a> {
     fn enumeration(&mut self, scope: &Scope, head: Head, line: usize) {
         let name = self.name();
         self.skip_to(&["{"], true);
-        let inner = Scope {
-            owner: Some(name.to_owned()),
-            module: scope.module.clone(),
-            ..*scope
-        };
+        let inner = Scope { owner: Some(name.to_owned()), module: scope.module.clone(), ..*scope };
         while self.peek().is_some() && !self.at("}") {
             let head = self.head();
             let Some(variant) = self.peek().filter(|t| t.kind == Kind::Ident) else {
@@ -452,11 +406,7 @@ impl<'a> Parser<'a> {
     }
 
     fn owned_items(&mut self, scope: &Scope, owner: &str) {
-        let inner = Scope {
-            owner: Some(owner.to_owned()),
-            module: scope.module.clone(),
-            ..*scope
-        };
+        let inner = Scope { owner: Some(owner.to_owned()), module: scope.module.clone(), ..*scope };
         self.items(&inner);
         self.eat("}");
     }
@@ -537,10 +487,7 @@ impl<'a> Parser<'a> {
 
 fn doc_line(token: &Token<'_>) -> DocLine {
     let text = token.text.strip_prefix(' ').unwrap_or(token.text);
-    DocLine {
-        text: text.to_owned(),
-        line: token.line,
-    }
+    DocLine { text: text.to_owned(), line: token.line }
 }
 
 /// The name in `impl<T> Trait<T> for path::Name<T> where ..`.
@@ -571,27 +518,17 @@ mod tests {
     }
 
     fn paths(source: &str) -> Vec<String> {
-        let mut paths: Vec<_> = code(&[("src/a/b.rs", source)])
-            .items
-            .into_iter()
-            .map(|i| i.path)
-            .collect();
+        let mut paths: Vec<_> =
+            code(&[("src/a/b.rs", source)]).items.into_iter().map(|i| i.path).collect();
         paths.sort();
         paths
     }
 
     #[test]
     fn files_become_modules() {
-        let modules = [
-            "src/lib.rs",
-            "src/netlib/mod.rs",
-            "src/netlib/timer.rs",
-            "tests/it/main.rs",
-        ];
-        assert_eq!(
-            modules.map(module_of),
-            ["", "netlib", "netlib::timer", "it"]
-        );
+        let modules =
+            ["src/lib.rs", "src/netlib/mod.rs", "src/netlib/timer.rs", "tests/it/main.rs"];
+        assert_eq!(modules.map(module_of), ["", "netlib", "netlib::timer", "it"]);
         assert_eq!(module_of("tests/it/tidy/mod.rs"), "it::tidy");
         assert_eq!(module_of("src/bin/login_server.rs"), "bin::login_server");
     }
@@ -662,31 +599,16 @@ mod tests {
         )]);
         assert!(code.is_test("a::tests::one") && code.is_test("a::tests::two"));
         assert!(!code.is_test("a::tests::helper") && code.contains("a::tests::helper"));
-        assert!(
-            code.items
-                .iter()
-                .filter(|i| i.path.contains("tests"))
-                .all(|i| i.test_code)
-        );
+        assert!(code.items.iter().filter(|i| i.path.contains("tests")).all(|i| i.test_code));
     }
 
     #[test]
     fn docs_and_extent_of_a_function_are_known() {
         let source = "/// One.\n#[inline]\n/// Two.\nfn f(\n) {\n}\n";
         let code = code(&[("src/a.rs", source)]);
-        let item = code
-            .items
-            .iter()
-            .find(|i| i.path == "a::f")
-            .expect("the function is there");
+        let item = code.items.iter().find(|i| i.path == "a::f").expect("the function is there");
         assert_eq!((item.line, item.end_line), (4, 6));
-        assert_eq!(
-            item.docs
-                .iter()
-                .map(|d| d.text.as_str())
-                .collect::<Vec<_>>(),
-            ["One.", "Two."]
-        );
+        assert_eq!(item.docs.iter().map(|d| d.text.as_str()).collect::<Vec<_>>(), ["One.", "Two."]);
     }
 
     #[test]

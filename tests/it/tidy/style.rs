@@ -27,19 +27,15 @@ const SERVICES: [&str; 8] = [
 ];
 
 /// Files that are read for unfinished work.
-const SOURCES: [&str; 9] = [
-    ".rs", ".toml", ".md", ".proto", ".conf", ".sql", ".sh", ".yml", "Makefile",
-];
+const SOURCES: [&str; 9] =
+    [".rs", ".toml", ".md", ".proto", ".conf", ".sql", ".sh", ".yml", "Makefile"];
 
 pub(super) fn check(tree: &Tree, code: &Code) -> Vec<Problem> {
     let mut problems = Vec::new();
     check_lengths(tree, code, &mut problems);
     for file in tree.rust_files(&["src"]) {
         let tokens = lexer::tokens(&file.text);
-        let tokens: Vec<_> = tokens
-            .into_iter()
-            .filter(|t| t.kind != Kind::Comment)
-            .collect();
+        let tokens: Vec<_> = tokens.into_iter().filter(|t| t.kind != Kind::Comment).collect();
         check_clock(file, &tokens, code, &mut problems);
         check_sharing(file, &tokens, &mut problems);
         check_layers(file, &tokens, &mut problems);
@@ -71,22 +67,12 @@ fn check_lengths(tree: &Tree, code: &Code, problems: &mut Vec<Problem>) {
         }
     }
     for (path, reason) in LONG_FILES {
-        let needed = tree
-            .get(path)
-            .is_some_and(|f| f.text.lines().count() > FILE_MAX);
+        let needed = tree.get(path).is_some_and(|f| f.text.lines().count() > FILE_MAX);
         if !needed || reason.is_empty() {
-            problems.push(Problem::new(
-                path,
-                1,
-                "its exemption has no reason, or is not needed",
-            ));
+            problems.push(Problem::new(path, 1, "its exemption has no reason, or is not needed"));
         }
     }
-    for item in code
-        .items
-        .iter()
-        .filter(|i| i.kind == ItemKind::Fn && !i.test_code)
-    {
+    for item in code.items.iter().filter(|i| i.kind == ItemKind::Fn && !i.test_code) {
         let len = item.end_line + 1 - item.line;
         if len > FUNCTION_MAX {
             let text = format!("{} has {len} lines, {FUNCTION_MAX} are allowed", item.path);
@@ -98,11 +84,7 @@ fn check_lengths(tree: &Tree, code: &Code, problems: &mut Vec<Problem>) {
 /// Where this run of tokens begins.
 fn find<'a>(tokens: &'a [Token<'a>], run: &[&str]) -> Vec<&'a Token<'a>> {
     let same = |window: &&[Token<'_>]| window.iter().zip(run).all(|(t, text)| t.is(text));
-    tokens
-        .windows(run.len())
-        .filter(same)
-        .map(|window| &window[0])
-        .collect()
+    tokens.windows(run.len()).filter(same).map(|window| &window[0]).collect()
 }
 
 fn check_clock(file: &SourceFile, tokens: &[Token<'_>], code: &Code, problems: &mut Vec<Problem>) {
@@ -110,20 +92,13 @@ fn check_clock(file: &SourceFile, tokens: &[Token<'_>], code: &Code, problems: &
         return;
     }
     let in_tests = |line: usize| {
-        let here = code
-            .items
-            .iter()
-            .filter(|item| item.file == file.path && item.test_code);
-        here.into_iter()
-            .any(|i| i.kind == ItemKind::Module && i.line <= line && line <= i.end_line)
+        let here = code.items.iter().filter(|item| item.file == file.path && item.test_code);
+        here.into_iter().any(|i| i.kind == ItemKind::Module && i.line <= line && line <= i.end_line)
             || file.path.contains("/tests/")
             || file.path.ends_with("/tests.rs")
     };
     for clock in ["Instant", "SystemTime"] {
-        for token in find(tokens, &[clock, "::", "now"])
-            .into_iter()
-            .filter(|t| !in_tests(t.line))
-        {
+        for token in find(tokens, &[clock, "::", "now"]).into_iter().filter(|t| !in_tests(t.line)) {
             let text = format!("{clock}::now: take the tick or the time as an argument");
             problems.push(Problem::new(&file.path, token.line, text));
         }
@@ -131,18 +106,10 @@ fn check_clock(file: &SourceFile, tokens: &[Token<'_>], code: &Code, problems: &
 }
 
 fn check_sharing(file: &SourceFile, tokens: &[Token<'_>], problems: &mut Vec<Problem>) {
-    let banned: [&[&str]; 4] = [
-        &["Rc", "<"],
-        &["Rc", "::"],
-        &["RefCell"],
-        &["static", "mut"],
-    ];
+    let banned: [&[&str]; 4] = [&["Rc", "<"], &["Rc", "::"], &["RefCell"], &["static", "mut"]];
     for run in banned {
         for token in find(tokens, run) {
-            let text = format!(
-                "`{}`: the loop owns its state, handles name it",
-                run.join(" ")
-            );
+            let text = format!("`{}`: the loop owns its state, handles name it", run.join(" "));
             problems.push(Problem::new(&file.path, token.line, text));
         }
     }
@@ -150,11 +117,7 @@ fn check_sharing(file: &SourceFile, tokens: &[Token<'_>], problems: &mut Vec<Pro
 
 /// Services know the libraries and never each other; libraries know no service.
 fn check_layers(file: &SourceFile, tokens: &[Token<'_>], problems: &mut Vec<Problem>) {
-    let own = file
-        .path
-        .split('/')
-        .nth(1)
-        .map_or("", |part| part.trim_end_matches(".rs"));
+    let own = file.path.split('/').nth(1).map_or("", |part| part.trim_end_matches(".rs"));
     if own == "bin" || own == "lib" {
         return;
     }
@@ -194,18 +157,11 @@ fn heads<'a>(tokens: &'a [Token<'a>]) -> Vec<&'a Token<'a>> {
 }
 
 fn check_unsafe(file: &SourceFile, tokens: &[Token<'_>], problems: &mut Vec<Problem>) {
-    let binary = file
-        .path
-        .strip_prefix("src/bin/")
-        .is_some_and(|rest| !rest.contains('/'));
+    let binary = file.path.strip_prefix("src/bin/").is_some_and(|rest| !rest.contains('/'));
     let root = file.path == "src/lib.rs" || binary || file.path.ends_with("/main.rs");
     let forbid = ["#", "!", "[", "forbid", "(", "unsafe_code", ")", "]"];
     if root && find(tokens, &forbid).is_empty() {
-        problems.push(Problem::new(
-            &file.path,
-            1,
-            "must begin with #![forbid(unsafe_code)]",
-        ));
+        problems.push(Problem::new(&file.path, 1, "must begin with #![forbid(unsafe_code)]"));
     }
 }
 
@@ -263,12 +219,8 @@ fn check_prose(file: &SourceFile, code: &Code, problems: &mut Vec<Problem>) {
     }
     for (number, line) in markdown::lines(&file.text).filter(|(_, line)| !line.starts_with('|')) {
         for path in markdown::quoted(line) {
-            let ours = path
-                .split_once("::")
-                .is_some_and(|(top, _)| code.contains(top));
-            let plain = path
-                .chars()
-                .all(|c| c == '_' || c == ':' || c.is_alphanumeric());
+            let ours = path.split_once("::").is_some_and(|(top, _)| code.contains(top));
+            let plain = path.chars().all(|c| c == '_' || c == ':' || c.is_alphanumeric());
             if ours && plain && !code.contains(path) {
                 let text = format!("no item `{path}`{}", code.similar(path));
                 problems.push(Problem::new(&file.path, number, text));
@@ -283,19 +235,13 @@ mod tests {
 
     fn problems(path: &str, text: &str) -> Vec<String> {
         let tree = Tree::of(&[(path, text), ("docs/there.md", "")]);
-        check(&tree, &Code::of(&tree))
-            .iter()
-            .map(Problem::to_string)
-            .collect()
+        check(&tree, &Code::of(&tree)).iter().map(Problem::to_string).collect()
     }
 
     /// One problem, in this line, with this text.
     fn finds(path: &str, text: &str, expected: &str) {
         let found = problems(path, text);
-        assert!(
-            found.len() == 1 && found[0].starts_with(expected),
-            "{text}: {found:?}"
-        );
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
     }
 
     fn passes(path: &str, text: &str) {
@@ -310,39 +256,22 @@ mod tests {
         finds("src/a.rs", &"\n".repeat(601), "src/a.rs:601: 601 lines");
         let body = format!("fn f() {{\n{}}}\n", "\n".repeat(69));
         finds("src/a.rs", &body, "src/a.rs:1: a::f has 71 lines");
-        passes(
-            "src/a.rs",
-            &format!("#[cfg(test)]\nmod tests {{\n{body}}}\n"),
-        );
+        passes("src/a.rs", &format!("#[cfg(test)]\nmod tests {{\n{body}}}\n"));
     }
 
     #[test]
     fn only_the_loop_and_the_log_read_the_clock() {
         let source = "fn f() { std::time::Instant::now(); }";
-        finds(
-            "src/netlib/timer.rs",
-            source,
-            "src/netlib/timer.rs:1: Instant::now",
-        );
+        finds("src/netlib/timer.rs", source, "src/netlib/timer.rs:1: Instant::now");
         passes("src/netlib/event_dispatch.rs", source);
-        passes(
-            "src/netlib/timer.rs",
-            &format!("#[cfg(test)] mod tests {{ {source} }}"),
-        );
+        passes("src/netlib/timer.rs", &format!("#[cfg(test)] mod tests {{ {source} }}"));
         passes("benches/a.rs", source);
-        passes(
-            "src/a.rs",
-            "// Instant::now() would\nconst S: &str = \"Instant::now()\";",
-        );
+        passes("src/a.rs", "// Instant::now() would\nconst S: &str = \"Instant::now()\";");
     }
 
     #[test]
     fn shared_state_is_found() {
-        for source in [
-            "struct A(Rc<u8>);",
-            "use std::cell::RefCell;",
-            "static mut X: u8 = 0;",
-        ] {
+        for source in ["struct A(Rc<u8>);", "use std::cell::RefCell;", "static mut X: u8 = 0;"] {
             finds("src/a.rs", source, "src/a.rs:1: `");
         }
         passes("src/a.rs", "struct A(Arc<u8>);");
@@ -350,34 +279,18 @@ mod tests {
 
     #[test]
     fn services_do_not_know_each_other() {
-        let wrong = [
-            "use crate::login_server::X;",
-            "use crate::{base, login_server::{a, b}};",
-        ];
+        let wrong = ["use crate::login_server::X;", "use crate::{base, login_server::{a, b}};"];
         for source in wrong.into_iter().chain(["use super::super::login_server;"]) {
-            finds(
-                "src/msg_server/mod.rs",
-                source,
-                "src/msg_server/mod.rs:1: msg_server must not",
-            );
+            finds("src/msg_server/mod.rs", source, "src/msg_server/mod.rs:1: msg_server must not");
         }
         finds(
             "src/base/util.rs",
             "use crate::msfs::X;",
             "src/base/util.rs:1: base must not know msfs",
         );
-        passes(
-            "src/msg_server/a.rs",
-            "use crate::{base::x::{msfs}, msg_server::b};",
-        );
-        passes(
-            "src/base/attach_data.rs",
-            "use super::msg_server::ATTACH_TYPE_HANDLE;",
-        );
-        passes(
-            "src/bin/a.rs",
-            "#![forbid(unsafe_code)] use crate::login_server;",
-        );
+        passes("src/msg_server/a.rs", "use crate::{base::x::{msfs}, msg_server::b};");
+        passes("src/base/attach_data.rs", "use super::msg_server::ATTACH_TYPE_HANDLE;");
+        passes("src/bin/a.rs", "#![forbid(unsafe_code)] use crate::login_server;");
     }
 
     #[test]
@@ -391,30 +304,15 @@ mod tests {
     fn unfinished_work_is_found() {
         let word = ["TO", "DO"].concat();
         finds("docs/a.md", &format!("one\n{word}: two"), "docs/a.md:2: ");
-        finds(
-            "src/a.rs",
-            &format!("fn f() {{ {}!() }}", ["to", "do"].concat()),
-            "src/a.rs:1: ",
-        );
+        finds("src/a.rs", &format!("fn f() {{ {}!() }}", ["to", "do"].concat()), "src/a.rs:1: ");
         passes("docs/a.md", &format!("{word}S and {}", word.to_lowercase()));
     }
 
     #[test]
     fn links_lead_somewhere() {
-        passes(
-            "docs/a.md",
-            "[x](there.md#y) [x](../docs/there.md) [x](https://a.b) [x](..)",
-        );
-        finds(
-            "docs/a.md",
-            "[x](gone.md)",
-            "docs/a.md:1: the link leads to `gone.md`",
-        );
-        finds(
-            "docs/a.md",
-            "[x](../../there.md)",
-            "docs/a.md:1: the link leads to",
-        );
+        passes("docs/a.md", "[x](there.md#y) [x](../docs/there.md) [x](https://a.b) [x](..)");
+        finds("docs/a.md", "[x](gone.md)", "docs/a.md:1: the link leads to `gone.md`");
+        finds("docs/a.md", "[x](../../there.md)", "docs/a.md:1: the link leads to");
     }
 
     #[test]

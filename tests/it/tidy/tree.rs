@@ -13,11 +13,7 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(file: &str, line: usize, text: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            line,
-            text: text.into(),
-        }
+        Self { file: file.to_owned(), line, text: text.into() }
     }
 }
 
@@ -48,10 +44,7 @@ impl Tree {
             path: path.to_owned(),
             text: text.to_owned(),
         };
-        Self {
-            files: files.iter().map(file).collect(),
-            others: Vec::new(),
-        }
+        Self { files: files.iter().map(file).collect(), others: Vec::new() }
     }
 
     /// Everything below `root` but hidden files and what `.gitignore` names from the root on.
@@ -59,10 +52,7 @@ impl Tree {
         let ignored = fs::read_to_string(root.join(".gitignore")).unwrap_or_default();
         let ignored = ignored.lines().filter_map(|l| l.trim().strip_prefix('/'));
         let ignored: Vec<&str> = ignored.map(|l| l.trim_end_matches('/')).collect();
-        let mut tree = Self {
-            files: Vec::new(),
-            others: Vec::new(),
-        };
+        let mut tree = Self { files: Vec::new(), others: Vec::new() };
         tree.load_dir(root, "", &ignored)?;
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)

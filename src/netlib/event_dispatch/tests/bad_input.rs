@@ -69,10 +69,7 @@ fn a_header_that_never_completes_waits_and_costs_its_own_bytes_only() {
     let (mut bed, _attacker) = attack(&[0, 0, 0, 100, 0, 1, 0]);
     let conn = bed.srv.seen[0].0;
     assert!(bed.net().is_open(conn));
-    assert_eq!(
-        bed.dispatch.net.conn_mut(conn).unwrap().in_buf.capacity(),
-        7
-    );
+    assert_eq!(bed.dispatch.net.conn_mut(conn).unwrap().in_buf.capacity(), 7);
 }
 
 #[test]
@@ -112,13 +109,7 @@ fn f24_a_peer_that_reads_nothing_is_closed_at_its_limit() {
     slow.send(&request(SEND_BIG, max));
     bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(SEND_BIG)) == 1);
     bed.turn();
-    let conn = bed
-        .srv
-        .seen
-        .iter()
-        .find(|(_, seen)| *seen == Seen::Pdu(SEND_BIG))
-        .unwrap()
-        .0;
+    let conn = bed.srv.seen.iter().find(|(_, seen)| *seen == Seen::Pdu(SEND_BIG)).unwrap().0;
     let queued = bed.net().out_len(conn);
     assert!(queued > 0, "the socket took {max} bytes");
     slow.send(&request(SEND_BIG, max));
@@ -151,9 +142,7 @@ fn urgent_data_closes() {
     let mut client = bed.client();
     bed.accept(1);
     client.send(&command(ECHO));
-    socket2::SockRef::from(&client.0)
-        .send_out_of_band(b"!")
-        .unwrap();
+    socket2::SockRef::from(&client.0).send_out_of_band(b"!").unwrap();
     bed.turn_until(|bed| bed.srv.count(&Seen::Close) == 1);
     assert!(bed.srv.count(&Seen::Pdu(ECHO)) <= 1);
     bed.turn_until(|bed| bed.net().conn_count() == 0);

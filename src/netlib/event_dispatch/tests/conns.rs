@@ -6,17 +6,11 @@ use super::*;
 
 /// A port nobody listens on.
 fn closed_port() -> SocketAddr {
-    TcpListener::bind(localhost())
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind(localhost()).unwrap().local_addr().unwrap()
 }
 
 fn connect_host(bed: &mut Bed, host: &str, port: u16) -> NetHandle {
-    let conn = bed
-        .net()
-        .connect_host::<TestConn>(host, port, ConnLimits::SERVER)
-        .unwrap();
+    let conn = bed.net().connect_host::<TestConn>(host, port, ConnLimits::SERVER).unwrap();
     bed.srv.conns.insert(conn, ());
     conn
 }
@@ -89,13 +83,7 @@ fn f39_the_loop_goes_on_while_a_name_is_resolved() {
     let mut bed = bed();
     bed.dispatch.resolver.set_look_up(|host, port| {
         assert_eq!((host, port), ("db.example", 10600));
-        ANSWER
-            .lock()
-            .unwrap()
-            .as_ref()
-            .unwrap()
-            .recv()
-            .map_err(std_io::Error::other)
+        ANSWER.lock().unwrap().as_ref().unwrap().recv().map_err(std_io::Error::other)
     });
     let conn = connect_host(&mut bed, "db.example", 10600);
     let mut client = bed.client();
@@ -106,9 +94,7 @@ fn f39_the_loop_goes_on_while_a_name_is_resolved() {
     assert_eq!(bed.srv.seen_by(conn), []);
     // The first address refuses, the second one accepts.
     let peer = TcpListener::bind(localhost()).unwrap();
-    answer
-        .send(vec![closed_port(), peer.local_addr().unwrap()])
-        .unwrap();
+    answer.send(vec![closed_port(), peer.local_addr().unwrap()]).unwrap();
     bed.turn_until(|bed| bed.srv.count(&Seen::Confirm) == 1);
     assert_eq!(bed.srv.seen_by(conn), [Seen::Confirm]);
 }
@@ -142,9 +128,7 @@ fn several_addresses_listen_on_one_port() {
     let mut bed = bed();
     let options = ListenOptions::new(ConnLimits::CLIENT);
     let dispatch = &mut bed.dispatch;
-    let bound = dispatch
-        .listen_on::<TestConn>("127.0.0.1;127.0.0.2;;::1;", 0, options)
-        .unwrap();
+    let bound = dispatch.listen_on::<TestConn>("127.0.0.1;127.0.0.2;;::1;", 0, options).unwrap();
     let hosts: Vec<_> = bound.iter().map(|addr| addr.ip().to_string()).collect();
     assert_eq!(hosts, ["127.0.0.1", "127.0.0.2", "::1"]);
     let _clients: Vec<_> = bound.into_iter().map(Client::connect).collect();
@@ -157,22 +141,9 @@ fn an_address_that_cannot_be_used_is_named() {
     let taken = bed.addr;
     let options = ListenOptions::new(ConnLimits::CLIENT);
     let error = bed.dispatch.listen::<TestConn>(taken, options).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with(&format!("cannot listen on {taken}: ")),
-        "{error}"
-    );
-    let error = bed
-        .dispatch
-        .listen_on::<TestConn>(" ; ", 80, options)
-        .unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("no address to listen on for port 80"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
+    let error = bed.dispatch.listen_on::<TestConn>(" ; ", 80, options).unwrap_err();
+    assert!(error.to_string().contains("no address to listen on for port 80"), "{error}");
 }
 
 #[test]

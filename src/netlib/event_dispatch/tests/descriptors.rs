@@ -12,10 +12,8 @@ fn f35_without_a_free_descriptor_accepting_pauses_and_resumes() {
     if std::env::var_os(CHILD).is_some() {
         return few_descriptors();
     }
-    let this = concat!(
-        module_path!(),
-        "::f35_without_a_free_descriptor_accepting_pauses_and_resumes"
-    );
+    let this =
+        concat!(module_path!(), "::f35_without_a_free_descriptor_accepting_pauses_and_resumes");
     let (_crate, this) = this.split_once("::").unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
         .args([this, "--exact", "--nocapture", "--test-threads=1"])
@@ -25,16 +23,9 @@ fn f35_without_a_free_descriptor_accepting_pauses_and_resumes() {
         .unwrap();
     let log = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success(), "{log}");
-    assert!(
-        String::from_utf8_lossy(&child.stdout).contains("1 passed"),
-        "the child ran no test"
-    );
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "the child ran no test");
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
-    assert_eq!(
-        (lines("accepting pauses"), lines("accepting again")),
-        (1, 1),
-        "{log}"
-    );
+    assert_eq!((lines("accepting pauses"), lines("accepting again")), (1, 1), "{log}");
 }
 
 fn few_descriptors() {

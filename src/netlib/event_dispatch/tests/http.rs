@@ -28,9 +28,7 @@ impl HttpHandler for WebConn {
         this: NetHandle,
         request: &HttpRequest<'_>,
     ) -> Result<(), HttpError> {
-        cx.srv
-            .seen
-            .push((this, Seen::Pdu(request.body.len() as u16)));
+        cx.srv.seen.push((this, Seen::Pdu(request.body.len() as u16)));
         if request.target == "/later" {
             cx.net.pause_read(this);
             return Ok(());
@@ -59,14 +57,8 @@ fn answer(target: &str) -> Vec<u8> {
 
 fn web_bed() -> Bed {
     let mut bed = bed();
-    let options = ListenOptions::new(ConnLimits {
-        message_len_max: 1000,
-        ..ConnLimits::CLIENT
-    });
-    bed.addr = bed
-        .dispatch
-        .listen::<WebConn>(localhost(), options)
-        .unwrap();
+    let options = ListenOptions::new(ConnLimits { message_len_max: 1000, ..ConnLimits::CLIENT });
+    bed.addr = bed.dispatch.listen::<WebConn>(localhost(), options).unwrap();
     bed
 }
 
@@ -84,14 +76,8 @@ fn pipelined_requests_are_answered_in_order() {
     bed.turn_until(|bed| bed.srv.conns.len() == 1);
     bed.turn();
     client.end_sending();
-    let expected: Vec<u8> = ["/a", "/b", "/later", "/c"]
-        .into_iter()
-        .flat_map(answer)
-        .collect();
-    assert_eq!(
-        String::from_utf8(client.receive_rest()),
-        String::from_utf8(expected)
-    );
+    let expected: Vec<u8> = ["/a", "/b", "/later", "/c"].into_iter().flat_map(answer).collect();
+    assert_eq!(String::from_utf8(client.receive_rest()), String::from_utf8(expected));
 }
 
 #[test]
@@ -99,10 +85,7 @@ fn f128_a_bad_request_is_told_so_and_closed() {
     for (bytes, status) in [
         (&b"nonsense\r\n\r\n"[..], "400"),
         (b"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", "413"),
-        (
-            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-            "501",
-        ),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "501"),
         (&[b'a'; 100_000], "431"),
     ] {
         let mut bed = web_bed();

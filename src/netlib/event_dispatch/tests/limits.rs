@@ -5,10 +5,7 @@ use super::*;
 #[test]
 fn f31_connections_above_the_maximum_are_closed_at_once() {
     let limits = ConnLimits::CLIENT;
-    let mut bed = bed_with(ListenOptions {
-        conn_max: 2,
-        ..ListenOptions::new(limits)
-    });
+    let mut bed = bed_with(ListenOptions { conn_max: 2, ..ListenOptions::new(limits) });
     let (first, mut second) = (bed.client(), bed.client());
     bed.accept(2);
     let mut third = bed.client();
@@ -51,13 +48,7 @@ fn f28_a_paused_connection_is_delayed_and_loses_nothing() {
     assert_eq!(bed.srv.count(&Seen::Pdu(SILENT)), 0);
     other.send(&command(RESUME_ALL));
     bed.turn_until(|bed| bed.srv.count(&Seen::Close) == 1);
-    let conn = bed
-        .srv
-        .seen
-        .iter()
-        .find(|(_, seen)| *seen == Seen::Pdu(PAUSE_ME))
-        .unwrap()
-        .0;
+    let conn = bed.srv.seen.iter().find(|(_, seen)| *seen == Seen::Pdu(PAUSE_ME)).unwrap().0;
     let silent = Seen::Pdu(SILENT);
     let expected = [
         Seen::Connect,
@@ -107,8 +98,7 @@ fn a_paused_peer_is_slowed_down_by_the_kernel() {
         assert!(sent < 256 << 20, "nothing slows the peer down");
     }
     let conn = bed.srv.seen[0].0;
-    bed.net()
-        .register_timer(|cx: &mut TestCx<'_>| cx.srv.seen.clear(), 5);
+    bed.net().register_timer(|cx: &mut TestCx<'_>| cx.srv.seen.clear(), 5);
     bed.turn();
     assert!(bed.dispatch.net.conn_mut(conn).unwrap().in_buf.is_empty());
 }
@@ -149,13 +139,7 @@ fn limits_may_change_with_a_login() {
     let mut client = bed.client();
     bed.accept(1);
     let conn = bed.srv.seen[0].0;
-    bed.net().set_limits(
-        conn,
-        ConnLimits {
-            message_len_max: 16,
-            ..ConnLimits::CLIENT
-        },
-    );
+    bed.net().set_limits(conn, ConnLimits { message_len_max: 16, ..ConnLimits::CLIENT });
     client.send(&command(SILENT));
     client.send(&request(SILENT, 0));
     bed.turn_until(|bed| bed.srv.count(&Seen::Close) == 1);
@@ -184,10 +168,7 @@ fn f28_a_delay_ends_no_pause_and_no_longer_delay() {
     let (mut net, mut conns) = (Netlib::<TestServer>::new(0), Vec::new());
     for _ in 0..3 {
         let ops = ConnOps::of::<TestConn>();
-        conns.push(
-            net.add_conn(ops, ConnLimits::CLIENT, ConnState::Connected)
-                .unwrap(),
-        );
+        conns.push(net.add_conn(ops, ConnLimits::CLIENT, ConnState::Connected).unwrap());
     }
     net.delay_read(conns[0], 10);
     net.delay_read(conns[0], 30);
@@ -198,10 +179,7 @@ fn f28_a_delay_ends_no_pause_and_no_longer_delay() {
     let mut takes = |tick| {
         net.set_tick(tick);
         net.end_delays();
-        conns
-            .iter()
-            .map(|conn| net.message_len_max(*conn).is_some())
-            .collect::<Vec<_>>()
+        conns.iter().map(|conn| net.message_len_max(*conn).is_some()).collect::<Vec<_>>()
     };
     assert_eq!(takes(0), [false, false, true]);
     assert_eq!(takes(29), [false, false, true]);

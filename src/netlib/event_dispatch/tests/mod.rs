@@ -78,11 +78,7 @@ impl TestServer {
     }
 
     fn seen_by(&self, conn: NetHandle) -> Vec<Seen> {
-        self.seen
-            .iter()
-            .filter(|(c, _)| *c == conn)
-            .map(|(_, seen)| seen.clone())
-            .collect()
+        self.seen.iter().filter(|(c, _)| *c == conn).map(|(_, seen)| seen.clone()).collect()
     }
 }
 
@@ -166,10 +162,7 @@ impl PduHandler for TestConn {
             }
             STOP => cx.net.stop_event(),
             _ => {
-                return Err(PduError::Refused {
-                    command_id,
-                    reason: "unknown to the test",
-                });
+                return Err(PduError::Refused { command_id, reason: "unknown to the test" });
             }
         }
         Ok(())
@@ -198,13 +191,7 @@ fn command(command_id: u16) -> ImPdu {
 
 fn drain_answers(cx: &mut TestCx<'_>) {
     cx.srv.turns += 1;
-    for (conn, pdu) in cx
-        .srv
-        .answers
-        .as_ref()
-        .map(ResponseList::take)
-        .unwrap_or_default()
-    {
+    for (conn, pdu) in cx.srv.answers.as_ref().map(ResponseList::take).unwrap_or_default() {
         cx.net.send_pdu(conn, &pdu);
     }
 }
@@ -225,17 +212,9 @@ fn bed_with(options: ListenOptions) -> Bed {
     let _ = env_logger::builder().is_test(true).try_init();
     let mut dispatch = EventDispatch::new().unwrap();
     let addr = dispatch.listen::<TestConn>(localhost(), options).unwrap();
-    let srv = TestServer {
-        answers: Some(dispatch.response_list()),
-        ..TestServer::default()
-    };
+    let srv = TestServer { answers: Some(dispatch.response_list()), ..TestServer::default() };
     dispatch.net().add_loop(drain_answers);
-    Bed {
-        dispatch,
-        srv,
-        addr,
-        events: Events::with_capacity(1024),
-    }
+    Bed { dispatch, srv, addr, events: Events::with_capacity(1024) }
 }
 
 impl Bed {
@@ -250,14 +229,8 @@ impl Bed {
     }
 
     fn serve(&mut self) {
-        let timeout = self
-            .dispatch
-            .timeout()
-            .unwrap_or(PATIENCE)
-            .min(Duration::from_millis(50));
-        self.dispatch
-            .wait_and_serve(&mut self.events, Some(timeout), &mut self.srv)
-            .unwrap();
+        let timeout = self.dispatch.timeout().unwrap_or(PATIENCE).min(Duration::from_millis(50));
+        self.dispatch.wait_and_serve(&mut self.events, Some(timeout), &mut self.srv).unwrap();
     }
 
     /// Turns the loop until `done`; every caller waits for something that must come.
@@ -270,10 +243,7 @@ impl Bed {
                 return;
             }
             let last = &self.srv.seen[self.srv.seen.len().saturating_sub(20)..];
-            assert!(
-                start.elapsed() < PATIENCE,
-                "still waiting, seen last: {last:?}"
-            );
+            assert!(start.elapsed() < PATIENCE, "still waiting, seen last: {last:?}");
             self.serve();
         }
     }
@@ -302,12 +272,7 @@ impl Bed {
         assert_eq!(dispatch.net.conn_count(), 0);
         assert_eq!(dispatch.sockets.iter().flatten().count(), 0);
         assert!(dispatch.untried.is_empty());
-        assert!(
-            dispatch
-                .listeners
-                .iter()
-                .all(|listener| listener.conn_count == 0)
-        );
+        assert!(dispatch.listeners.iter().all(|listener| listener.conn_count == 0));
         assert!(!dispatch.net.has_pending());
         assert!(self.srv.conns.is_empty());
     }

@@ -29,11 +29,7 @@ fn rule_1_without_timers_and_work_the_loop_sleeps_for_ever() {
     while bed.srv.count(&Seen::Pdu(ECHO)) == 0 {
         bed.turn();
     }
-    assert_eq!(
-        bed.dispatch.timeout(),
-        Some(Duration::ZERO),
-        "an answer is still to be written"
-    );
+    assert_eq!(bed.dispatch.timeout(), Some(Duration::ZERO), "an answer is still to be written");
     bed.dispatch.settle(&mut bed.srv);
     assert!(bed.dispatch.timeout().is_none());
     assert_eq!(client.receive(), ECHO);
@@ -126,19 +122,8 @@ fn rule_4_every_end_is_reported_exactly_once() {
     slow.send(&request(SEND_BIG, ConnLimits::CLIENT.out_len_max + 1));
     bed.turn_until(|bed| bed.srv.conns.is_empty());
     bed.turn_until(|bed| bed.net().conn_count() == 0);
-    for conn in bed
-        .srv
-        .seen
-        .iter()
-        .map(|(conn, _)| *conn)
-        .collect::<Vec<_>>()
-    {
-        let closes = bed
-            .srv
-            .seen_by(conn)
-            .iter()
-            .filter(|seen| **seen == Seen::Close)
-            .count();
+    for conn in bed.srv.seen.iter().map(|(conn, _)| *conn).collect::<Vec<_>>() {
+        let closes = bed.srv.seen_by(conn).iter().filter(|seen| **seen == Seen::Close).count();
         assert_eq!(closes, 1, "conn={conn}");
     }
     assert_eq!(bed.net().stats().failed, 4);
@@ -169,10 +154,7 @@ fn f41_a_send_never_calls_back() {
     let too_much = vec![0; ConnLimits::CLIENT.out_len_max as usize + 1];
     bed.net().send(conn, &too_much);
     bed.net().send(conn, b"more");
-    assert!(
-        bed.net().is_open(conn),
-        "the handler that sent may go on with its connection"
-    );
+    assert!(bed.net().is_open(conn), "the handler that sent may go on with its connection");
     assert_eq!(bed.srv.count(&Seen::Close), 0);
     bed.turn();
     assert_eq!(bed.srv.seen_by(conn), [Seen::Connect, Seen::Close]);
@@ -202,10 +184,7 @@ fn rule_6_a_busy_peer_does_not_starve_the_others() {
     let (mut busy, mut other) = (bed.client(), bed.client());
     bed.accept(2);
     let silent = command(SILENT);
-    let flood = silent
-        .as_pdu()
-        .as_bytes()
-        .repeat(2 * READ_BUDGET / IM_PDU_HEADER_LEN);
+    let flood = silent.as_pdu().as_bytes().repeat(2 * READ_BUDGET / IM_PDU_HEADER_LEN);
     busy.send_bytes(&flood);
     other.send(&command(ECHO));
     bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(ECHO)) == 1);
@@ -227,14 +206,7 @@ fn f33_an_end_that_arrives_with_data_is_seen_after_the_last_pdu() {
     client.end_sending();
     bed.turn_until(|bed| bed.srv.count(&Seen::Close) == 1);
     let pdu = Seen::Pdu(SILENT);
-    let expected = [
-        Seen::Connect,
-        pdu.clone(),
-        pdu.clone(),
-        pdu,
-        Seen::Pdu(ECHO),
-        Seen::Close,
-    ];
+    let expected = [Seen::Connect, pdu.clone(), pdu.clone(), pdu, Seen::Pdu(ECHO), Seen::Close];
     assert_eq!(bed.srv.seen_by(bed.srv.seen[0].0), expected);
     bed.turn_until(|bed| bed.net().conn_count() == 0);
     assert_eq!(client.receive(), ECHO, "the last request was answered");
@@ -269,8 +241,7 @@ fn f34_an_event_of_a_replaced_socket_finds_nothing() {
     bed.dispatch.on_read(old, &mut bed.srv);
     bed.dispatch.finish_connect(old, &mut bed.srv);
     bed.dispatch.write_data(old, &mut bed.srv);
-    bed.dispatch
-        .fail(old, CloseReason::PeerClosed, &mut bed.srv);
+    bed.dispatch.fail(old, CloseReason::PeerClosed, &mut bed.srv);
     assert!(bed.net().is_open(new));
     second.send(&command(ECHO));
     bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(ECHO)) == 1);
@@ -309,9 +280,7 @@ fn f40_items_of_many_threads_all_arrive_in_the_order_of_each() {
             next[id] += 1;
         }
     }
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]

@@ -5,10 +5,7 @@ use crate::netlib::keepalive::{self, SERVER_HEARTBEAT_INTERVAL_MS, SERVER_TIMEOU
 use crate::netlib::serv_info::{MAX_RECONNECT_CNT, MIN_RECONNECT_CNT};
 
 fn list(seed: u64) -> ServList {
-    ServList::with_seed(
-        [("10.0.0.1".to_owned(), 8100), ("10.0.0.2".to_owned(), 8100)],
-        seed,
-    )
+    ServList::with_seed([("10.0.0.1".to_owned(), 8100), ("10.0.0.2".to_owned(), 8100)], seed)
 }
 
 /// Fails every attempt on server 0 and returns the delays, in milliseconds.
@@ -19,11 +16,7 @@ fn delays(servers: &mut ServList, net: &mut Netlib<TestServer>, count: usize) ->
         servers.reset(0, failed_at);
         loop {
             net.set_tick(net.tick() + 10);
-            if servers
-                .check_reconnect::<TestConn>(net)
-                .iter()
-                .any(|(at, _)| *at == 0)
-            {
+            if servers.check_reconnect::<TestConn>(net).iter().any(|(at, _)| *at == 0) {
                 break;
             }
         }
@@ -36,10 +29,7 @@ fn delays(servers: &mut ServList, net: &mut Netlib<TestServer>, count: usize) ->
 fn every_server_is_connected_at_the_start() {
     let (mut servers, mut net) = (list(1), Netlib::new(5));
     let started = servers.check_reconnect::<TestConn>(&mut net);
-    assert_eq!(
-        started.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
-        [0, 1]
-    );
+    assert_eq!(started.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(servers.servers()[1].conn, Some(started[1].1));
     assert_eq!(servers.check_reconnect::<TestConn>(&mut net), []);
 }
@@ -53,15 +43,9 @@ fn f36_f37_a_failed_server_is_tried_again_after_the_delays_of_the_original_with_
     assert_eq!((MIN_RECONNECT_CNT, MAX_RECONNECT_CNT), (4, 64));
     for (delay, seconds) in delays.iter().zip(seconds) {
         let nominal = seconds * 1000;
-        assert!(
-            (nominal * 8 / 10..=nominal * 12 / 10 + 10).contains(delay),
-            "{delays:?}"
-        );
+        assert!((nominal * 8 / 10..=nominal * 12 / 10 + 10).contains(delay), "{delays:?}");
     }
-    assert!(
-        delays.iter().any(|delay| delay % 1000 > 10),
-        "no jitter: {delays:?}"
-    );
+    assert!(delays.iter().any(|delay| delay % 1000 > 10), "no jitter: {delays:?}");
 }
 
 #[test]
@@ -107,13 +91,8 @@ fn a_server_behind_a_real_socket_comes_back() {
 /// A connection without a loop, and the service around it.
 fn silent_conn() -> (TestServer, Netlib<TestServer>, NetHandle) {
     let mut net = Netlib::new(0);
-    let conn = net
-        .add_conn(
-            ConnOps::of::<TestConn>(),
-            ConnLimits::SERVER,
-            ConnState::Connected,
-        )
-        .unwrap();
+    let conn =
+        net.add_conn(ConnOps::of::<TestConn>(), ConnLimits::SERVER, ConnState::Connected).unwrap();
     (TestServer::default(), net, conn)
 }
 
@@ -121,23 +100,11 @@ fn silent_conn() -> (TestServer, Netlib<TestServer>, NetHandle) {
 fn a_heartbeat_follows_five_silent_seconds() {
     let (mut srv, mut net, conn) = silent_conn();
     net.set_tick(SERVER_HEARTBEAT_INTERVAL_MS);
-    keepalive::on_server_timer::<TestConn>(
-        &mut Cx {
-            srv: &mut srv,
-            net: &mut net,
-        },
-        conn,
-    );
+    keepalive::on_server_timer::<TestConn>(&mut Cx { srv: &mut srv, net: &mut net }, conn);
     assert_eq!(net.out_len(conn), 0);
     net.set_tick(SERVER_HEARTBEAT_INTERVAL_MS + 1);
     for _ in 0..3 {
-        keepalive::on_server_timer::<TestConn>(
-            &mut Cx {
-                srv: &mut srv,
-                net: &mut net,
-            },
-            conn,
-        );
+        keepalive::on_server_timer::<TestConn>(&mut Cx { srv: &mut srv, net: &mut net }, conn);
     }
     assert_eq!(net.out_len(conn), IM_PDU_HEADER_LEN);
 }
@@ -146,21 +113,9 @@ fn a_heartbeat_follows_five_silent_seconds() {
 fn f38_thirty_silent_seconds_of_the_loop_clock_end_a_connection() {
     let (mut srv, mut net, conn) = silent_conn();
     net.set_tick(SERVER_TIMEOUT_MS);
-    keepalive::on_server_timer::<TestConn>(
-        &mut Cx {
-            srv: &mut srv,
-            net: &mut net,
-        },
-        conn,
-    );
+    keepalive::on_server_timer::<TestConn>(&mut Cx { srv: &mut srv, net: &mut net }, conn);
     assert!(net.fail_list.is_empty());
     net.set_tick(SERVER_TIMEOUT_MS + 1);
-    keepalive::on_server_timer::<TestConn>(
-        &mut Cx {
-            srv: &mut srv,
-            net: &mut net,
-        },
-        conn,
-    );
+    keepalive::on_server_timer::<TestConn>(&mut Cx { srv: &mut srv, net: &mut net }, conn);
     assert!(matches!(net.fail_list[..], [(c, CloseReason::ReceiveTimeout(30_000))] if c == conn));
 }

@@ -28,9 +28,7 @@ impl Random {
 }
 
 fn seed() -> u64 {
-    let given = std::env::var(SEED_VAR)
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let given = std::env::var(SEED_VAR).ok().and_then(|seed| seed.parse().ok());
     given.unwrap_or_else(|| u64::from(std::process::id()) ^ 0x7ea3_7a1c)
 }
 
@@ -60,9 +58,7 @@ fn random_lives_leave_no_slot_handle_socket_or_byte() {
         bed.turn();
         check_agreement(&mut bed);
     }
-    threads
-        .into_iter()
-        .for_each(|thread| thread.join().unwrap());
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
     // What is left are paused connections, those of the server to itself, and clients that left
     // before they were accepted.
     bed.turn_until(|bed| {
@@ -77,30 +73,16 @@ fn random_lives_leave_no_slot_handle_socket_or_byte() {
 
 fn close_all(bed: &mut Bed) {
     for conn in bed.srv.conns.handles().collect::<Vec<_>>() {
-        TestConn::close(
-            &mut Cx {
-                srv: &mut bed.srv,
-                net: &mut bed.dispatch.net,
-            },
-            conn,
-        );
+        TestConn::close(&mut Cx { srv: &mut bed.srv, net: &mut bed.dispatch.net }, conn);
     }
 }
 
 /// The service's half and netlib's half know the same open connections.
 fn check_agreement(bed: &mut Bed) {
     for conn in bed.srv.conns.handles() {
-        assert!(
-            bed.dispatch.net.is_open(conn),
-            "conn={conn} is dead but not removed"
-        );
+        assert!(bed.dispatch.net.is_open(conn), "conn={conn} is dead but not removed");
     }
-    let open = bed
-        .dispatch
-        .net
-        .conns
-        .handles()
-        .filter(|conn| bed.dispatch.net.is_open(*conn));
+    let open = bed.dispatch.net.conns.handles().filter(|conn| bed.dispatch.net.is_open(*conn));
     assert_eq!(open.count(), bed.srv.conns.len());
     bed.srv.seen.clear();
 }
@@ -109,9 +91,7 @@ fn check_agreement(bed: &mut Bed) {
 fn live(addr: SocketAddr, random: &mut Random) {
     let mut stream = TcpStream::connect(addr).unwrap();
     // A client that looks whether there is something, and goes on when there is not.
-    stream
-        .set_read_timeout(Some(Duration::from_millis(1)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     for _ in 0..random.below(6) {
         let pdu = match random.below(12) {
             0 => command(CLOSE_ME),
@@ -133,11 +113,7 @@ fn live(addr: SocketAddr, random: &mut Random) {
         let bytes = bytes.repeat(1 + random.below(3) as usize);
         let cut = random.below(bytes.len() as u64 + 1) as usize;
         // The server may have closed meanwhile: that is part of the life.
-        if stream
-            .write_all(&bytes[..cut])
-            .and_then(|()| stream.write_all(&bytes[cut..]))
-            .is_err()
-        {
+        if stream.write_all(&bytes[..cut]).and_then(|()| stream.write_all(&bytes[cut..])).is_err() {
             break;
         }
         if random.below(3) == 0 {

@@ -49,10 +49,7 @@ impl Transport for Scramble {
 fn scrambled_bed() -> Bed {
     let transport: fn() -> Box<dyn Transport> = || Box::<Scramble>::default();
     let options = ListenOptions::new(ConnLimits::CLIENT);
-    bed_with(ListenOptions {
-        transport: Some(transport),
-        ..options
-    })
+    bed_with(ListenOptions { transport: Some(transport), ..options })
 }
 
 fn invert(bytes: &[u8]) -> Vec<u8> {
@@ -84,11 +81,7 @@ fn handlers_see_plain_pdus_and_the_wire_scrambled_ones() {
     client.end_sending();
     bed.turn_until(|bed| bed.net().conn_count() == 0);
     let rest = client.receive_rest();
-    assert_eq!(
-        (rest.len(), rest.last()),
-        (17, Some(&BYE)),
-        "the farewell comes last"
-    );
+    assert_eq!((rest.len(), rest.last()), (17, Some(&BYE)), "the farewell comes last");
 }
 
 #[test]
