@@ -36,7 +36,8 @@ pub struct ServerName {
                   (off, error, warn, info, debug or trace), else from the key LogLevel of the \
                   configuration, else it is info. The log goes to the file named by the key \
                   LogFile, else to standard error.\n\n\
-                  SIGTERM and SIGINT stop the server in good order, a second one stops it at once.")]
+                  SIGTERM and SIGINT stop the server in good order, a second one stops it at \
+                  once.")]
 struct CommandLine {
     /// Configuration file
     ///

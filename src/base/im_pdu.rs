@@ -7,6 +7,8 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
+use super::attach_data::AttachDataError;
+
 /// Bytes of a header, and so of the shortest PDU.
 ///
 /// C++: base/ImPduBase.h IM_PDU_HEADER_LEN
@@ -36,6 +38,10 @@ pub enum PduError {
         /// What prost says.
         source: prost::DecodeError,
     },
+    /// An answer does not tell whose it is. The PDU is dropped, the connection lives on: it carries
+    /// the answers of everybody else (F27).
+    #[error(transparent)]
+    AttachData(#[from] AttachDataError),
     /// The peer asked for what it may not ask for now; the connection is closed.
     #[error("command {command_id:#06x} refused: {reason}")]
     Refused {

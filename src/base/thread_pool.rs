@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io, mem};
 
@@ -72,6 +72,18 @@ struct Shared {
     queued: AtomicUsize,
     queue_max: usize,
     busy: AtomicUsize,
+    /// A task was refused, and nobody has been told of room since.
+    refused: AtomicBool,
+    on_room: OnceLock<OnRoom>,
+}
+
+/// Tells whoever was refused that it may try again.
+struct OnRoom(Box<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for OnRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRoom")
+    }
 }
 
 #[derive(Debug)]
@@ -125,6 +137,8 @@ impl ThreadPool {
             queued: AtomicUsize::new(0),
             queue_max,
             busy: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
+            on_room: OnceLock::new(),
         });
         let pool = Self { shared, workers: Mutex::default(), worker_count };
         for index in 0..worker_count {
@@ -152,10 +166,10 @@ impl ThreadPool {
         }
         // Only this function adds, and it holds the lock: between test and addition the number
         // can but sink.
-        if shared.queued.load(Ordering::Relaxed) >= shared.queue_max {
+        if !shared.has_room() {
             return Err(AddTaskError::Full(task));
         }
-        shared.queued.fetch_add(1, Ordering::Relaxed);
+        shared.queued.fetch_add(1, Ordering::SeqCst);
         if let Some(key) = key {
             if let Some(tasks) = state.keys.get_mut(&key) {
                 tasks.push_back(Waiting(task));
@@ -166,6 +180,13 @@ impl ThreadPool {
         }
         state.make_ready(Job { key, task });
         Ok(())
+    }
+
+    /// Calls `on_room` from a worker when the queue has room again after it refused a task, once
+    /// for all refusals until then. Whoever keeps a refused task then never waits in vain, not even
+    /// for tasks that nobody answers. Only the first call of this function counts.
+    pub fn notify_room(&self, on_room: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.on_room.set(OnRoom(Box::new(on_room)));
     }
 
     /// Tasks added and not begun.
@@ -204,7 +225,7 @@ impl ThreadPool {
         drop(state);
         let ready: Vec<_> = self.shared.ready.try_iter().collect();
         let discarded = ready.len() + waiting.iter().map(VecDeque::len).sum::<usize>();
-        self.shared.queued.fetch_sub(discarded, Ordering::Relaxed);
+        self.shared.queued.fetch_sub(discarded, Ordering::SeqCst);
         // Whoever waits for one of these tasks learns now that it will not run.
         drop((ready, waiting));
         self.join();
@@ -227,11 +248,32 @@ impl Drop for ThreadPool {
 }
 
 impl Shared {
+    /// Whether one more task may be added; if not, room will be told.
+    fn has_room(&self) -> bool {
+        if self.queued.load(Ordering::SeqCst) < self.queue_max {
+            return true;
+        }
+        // Noted before the second look: a worker that takes a task in between either is seen by
+        // that look, or sees the note.
+        self.refused.store(true, Ordering::SeqCst);
+        self.queued.load(Ordering::SeqCst) < self.queue_max
+    }
+
+    fn tell_room(&self) {
+        if self.refused.load(Ordering::SeqCst)
+            && self.refused.swap(false, Ordering::SeqCst)
+            && let Some(OnRoom(on_room)) = self.on_room.get()
+        {
+            on_room();
+        }
+    }
+
     /// C++: base/ThreadPool.cpp CWorkerThread::Execute
     fn execute(&self) {
         for Job { key, task } in &self.ready {
             self.busy.fetch_add(1, Ordering::Relaxed);
-            self.queued.fetch_sub(1, Ordering::Relaxed);
+            self.queued.fetch_sub(1, Ordering::SeqCst);
+            self.tell_room();
             if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(task)) {
                 error!("a task panicked: {}", panic_text(payload.as_ref()));
             }
@@ -489,5 +531,35 @@ mod tests {
         drop(pool);
         drop(gate);
         assert_eq!(receiver.recv_timeout(DEADLINE), Ok(()));
+    }
+
+    #[test]
+    fn f44_who_was_refused_is_told_of_room_once() {
+        let pool = pool(1, 1);
+        let (told, tellings) = unbounded();
+        pool.notify_room(move || told.send(()).unwrap());
+        let (open_gate, gate) = unbounded::<()>();
+        let (begun, begins) = unbounded();
+        let task = |begun: Sender<()>, gate: Receiver<()>| -> Task {
+            Box::new(move || {
+                begun.send(()).unwrap();
+                gate.recv().unwrap();
+            })
+        };
+        // Running, waiting, refused twice.
+        assert!(pool.try_add_task(None, task(begun.clone(), gate.clone())).is_ok());
+        begins.recv_timeout(DEADLINE).unwrap();
+        assert!(pool.try_add_task(None, task(begun.clone(), gate.clone())).is_ok());
+        assert!(pool.try_add_task(None, Box::new(|| {})).is_err());
+        assert!(pool.try_add_task(None, Box::new(|| {})).is_err());
+        assert_eq!(tellings.try_recv().ok(), None);
+        open_gate.send(()).unwrap();
+        begins.recv_timeout(DEADLINE).unwrap();
+        // The waiting task has begun, so there is room; the running one still holds its worker.
+        tellings.recv_timeout(DEADLINE).unwrap();
+        assert!(pool.try_add_task(None, Box::new(|| {})).is_ok());
+        open_gate.send(()).unwrap();
+        pool.shutdown_drain();
+        assert_eq!(tellings.try_recv().ok(), None);
     }
 }

@@ -9,12 +9,6 @@ use crate::base::http_parser_wrapper::{HttpError, HttpLimits, HttpRequest};
 use crate::base::http_response::{HTTP_CONTINUE, HttpResponse};
 use crate::base::im_pdu::{PduError, PduRef};
 
-/// So many bodies that do not parse are dropped and logged; the next one closes the connection.
-///
-/// A client with one message of a newer protocol goes on, one that sends garbage does not fill the
-/// log.
-pub const BAD_BODIES_MAX: u8 = 16;
-
 /// Splits what a connection receives into messages and hands them to the class `H`.
 ///
 /// Chosen by the class, so a listener gets the framing of the class it accepts.
@@ -34,8 +28,9 @@ pub trait Framing<H: ConnHandler> {
 
 /// A class of connections that speaks PDUs.
 pub trait PduHandler: ConnHandler<Framing = PduFraming> {
-    /// One PDU has arrived. After [`PduError::Decode`] the connection lives on, up to
-    /// [`BAD_BODIES_MAX`] times; after any other error it is closed.
+    /// One PDU has arrived. After [`PduError::Decode`] the connection lives on, as often as its
+    /// [`ConnLimits`](super::ConnLimits) allow, and after [`PduError::AttachData`] always; after
+    /// any other error it is closed.
     ///
     /// # Errors
     /// See [`PduError`].
@@ -70,13 +65,22 @@ impl<H: PduHandler> Framing<H> for PduFraming {
             cx.net.stats.messages_in += 1;
             match H::handle_pdu(cx, this, pdu) {
                 Ok(()) => {}
-                Err(error @ PduError::Decode { .. }) if cx.net.forgives(this) => {
+                Err(error) if is_forgiven(cx, this, &error) => {
                     warn!("conn={this} pdu dropped: {error}");
                 }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(used)
+    }
+}
+
+/// Whether the connection goes on with its next PDU.
+fn is_forgiven<S>(cx: &mut Cx<'_, S>, this: NetHandle, error: &PduError) -> bool {
+    match error {
+        PduError::Decode { .. } => cx.net.count_bad_body(this),
+        PduError::AttachData(_) => true,
+        PduError::BadLength { .. } | PduError::Refused { .. } => false,
     }
 }
 

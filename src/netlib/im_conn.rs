@@ -181,7 +181,7 @@ pub(crate) struct ImConn<S: 'static> {
     /// `in_buf` holds messages that a pause kept back.
     pub(crate) undelivered: bool,
     /// Bodies that did not parse.
-    pub(crate) bad_bodies: u8,
+    pub(crate) bad_bodies: u32,
     /// The socket stays until the peer has noticed the close.
     pub(crate) lingers: bool,
 }

@@ -59,7 +59,7 @@ use prost::Message;
 
 pub use conn_map::ConnMap;
 pub use event_dispatch::{EventDispatch, READ_BUDGET};
-pub use framing::{BAD_BODIES_MAX, Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
+pub use framing::{Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
 pub use im_conn::{CloseReason, ConnHandler};
 pub use net_handle::NetHandle;
 pub use options::{ConnLimits, ListenOptions};
@@ -422,12 +422,12 @@ impl<S> Netlib<S> {
     }
 
     /// Counts a body that does not parse; false when it was one too many.
-    pub(crate) fn forgives(&mut self, handle: NetHandle) -> bool {
+    pub(crate) fn count_bad_body(&mut self, handle: NetHandle) -> bool {
         let Some(conn) = self.open_conn_mut(handle) else {
             return false;
         };
         conn.bad_bodies = conn.bad_bodies.saturating_add(1);
-        conn.bad_bodies <= BAD_BODIES_MAX
+        conn.bad_bodies <= conn.limits.bad_bodies_max
     }
 
     pub(crate) fn add_conn(

@@ -9,13 +9,19 @@ pub struct ConnLimits {
     pub message_len_max: u32,
     /// Most unsent bytes kept for the peer. Beyond it the connection is closed.
     pub out_len_max: u32,
+    /// So many bodies that do not parse are dropped and logged; the next one closes the connection,
+    /// so that garbage does not fill the log.
+    pub bad_bodies_max: u32,
 }
 
 impl ConnLimits {
-    /// For clients: 1 MiB in, 8 MiB out.
-    pub const CLIENT: Self = Self { message_len_max: 1 << 20, out_len_max: 8 << 20 };
-    /// Between servers, where user lists and group lists are long: 16 MiB in, 64 MiB out.
-    pub const SERVER: Self = Self { message_len_max: 16 << 20, out_len_max: 64 << 20 };
+    /// For clients: 1 MiB in, 8 MiB out, 16 bad bodies.
+    pub const CLIENT: Self =
+        Self { message_len_max: 1 << 20, out_len_max: 8 << 20, bad_bodies_max: 16 };
+    /// Between servers, where user lists and group lists are long: 16 MiB in, 64 MiB out. Bad
+    /// bodies are never a reason to close: that would cost everybody's requests in flight.
+    pub const SERVER: Self =
+        Self { message_len_max: 16 << 20, out_len_max: 64 << 20, bad_bodies_max: u32::MAX };
 }
 
 /// How a listener treats what it accepts.

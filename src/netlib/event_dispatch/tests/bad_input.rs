@@ -155,7 +155,7 @@ fn bodies_that_do_not_parse_are_dropped_until_there_are_too_many() {
     bed.accept(1);
     let bad = ImPdu::with_body(PduHeader::new(7, TEXT, 0), &[0x0a, 0x7f]);
     let good = ImPdu::encode(7, TEXT, 0, &"text".to_owned());
-    for _ in 0..BAD_BODIES_MAX {
+    for _ in 0..ConnLimits::CLIENT.bad_bodies_max {
         client.send(&bad);
     }
     client.send(&good);
@@ -165,4 +165,22 @@ fn bodies_that_do_not_parse_are_dropped_until_there_are_too_many() {
     bed.turn_until(|bed| bed.net().conn_count() == 0);
     assert_eq!(client.receive(), TEXT);
     assert!(client.is_closed());
+}
+
+#[test]
+fn f27_odd_attach_data_costs_one_answer_and_not_the_connection() {
+    let mut bed = bed_with(ListenOptions::new(ConnLimits::SERVER));
+    let mut client = bed.client();
+    bed.accept(1);
+    let short = ImPdu::with_body(PduHeader::new(7, ATTACHED, 0), &[0; 11]);
+    let bad = ImPdu::with_body(PduHeader::new(7, TEXT, 0), &[0x0a, 0x7f]);
+    for _ in 0..100 {
+        client.send(&short);
+        client.send(&bad);
+    }
+    client.send(&ImPdu::with_body(PduHeader::new(7, ATTACHED, 0), &[0; 12]));
+    bed.turn_until(|bed| bed.net().stats().bytes_out > 0);
+    bed.turn();
+    assert_eq!(bed.srv.count(&Seen::Pdu(ATTACHED)), 101);
+    assert_eq!(client.receive(), ATTACHED);
 }

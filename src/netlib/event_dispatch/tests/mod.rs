@@ -10,12 +10,14 @@ mod serv_list;
 mod stop;
 mod stress;
 mod transport;
+mod workers;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 use super::*;
+use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{IM_PDU_HEADER_LEN, ImPdu, PduError, PduHeader, PduRef};
 use crate::netlib::*;
 
@@ -51,6 +53,8 @@ const DELAY_ME: u16 = 16;
 const CLOSE_ALL: u16 = 14;
 /// Its body is to be a text that parses.
 const TEXT: u16 = 15;
+/// Its body is attach data.
+const ATTACHED: u16 = 17;
 /// A protocol violation.
 const REFUSED: u16 = 99;
 
@@ -156,6 +160,10 @@ impl PduHandler for TestConn {
             }
             WHO_AM_I => cx.net.send_pdu(this, &request(WHO_AM_I, this.to_u32())),
             SILENT => {}
+            ATTACHED => {
+                DbAttachData::parse(pdu.body())?;
+                cx.net.send(this, pdu.as_bytes());
+            }
             TEXT => {
                 let text: String = pdu.decode()?;
                 cx.net.send_msg(this, *pdu.header(), &text);
