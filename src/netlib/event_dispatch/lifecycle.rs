@@ -1,7 +1,9 @@
 //! How connections come into being and end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::mem;
+use std::time::Duration;
 
 use log::{debug, info, warn};
 use mio::Events;
@@ -44,7 +46,7 @@ impl<S> EventDispatch<S> {
 
     /// Tries the next address of a connecting handle; without one, `last_error` ends it.
     fn connect_next(&mut self, handle: NetHandle, last_error: Option<io::Error>, srv: &mut S) {
-        let next = self.untried.get_mut(&handle).and_then(std::collections::VecDeque::pop_front);
+        let next = self.untried.get_mut(&handle).and_then(VecDeque::pop_front);
         let Some(addr) = next else {
             let error = last_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into());
             return self.fail(handle, error.into(), srv);
@@ -67,6 +69,10 @@ impl<S> EventDispatch<S> {
         };
         if let Err(error) = result {
             self.sockets[handle.index()] = None;
+            if let Some(conn) = self.net.conn_mut(handle) {
+                // The end of that socket is not the end of the next one.
+                conn.half_closed = false;
+            }
             return self.connect_next(handle, Some(error), srv);
         }
         self.untried.remove(&handle);
@@ -195,7 +201,7 @@ impl<S> EventDispatch<S> {
             if unsent.is_empty() || left == 0 {
                 break;
             }
-            self.poll(events, Some(std::time::Duration::from_millis(left)))?;
+            self.poll(events, Some(Duration::from_millis(left)))?;
         }
         if !unsent.is_empty() {
             warn!("stopped with unsent output: conns={}", unsent.len());
