@@ -10,6 +10,7 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! http_client           a blocking client for workers
 //! enc_dec               the cipher of message texts
 //! md5                   digests of passwords, comparison of secrets
 //! public_define         numbers several servers share
@@ -27,6 +28,7 @@ mod config_rewrite;
 pub mod config_value;
 mod config_warning;
 pub mod enc_dec;
+pub mod http_client;
 pub mod http_parser_wrapper;
 pub mod http_response;
 pub mod im_pdu;
