@@ -88,7 +88,8 @@ impl HttpClient {
     pub fn upload_byte_file(&self, url: &str, data: &[u8]) -> Result<String, HttpClientError> {
         let url = Url::parse(url)?;
         let mut body = format!(
-            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"1.audio\"\r\n\
+            "--{BOUNDARY}\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"1.audio\"\r\n\
              Content-Type:image/jpg\r\n\r\n"
         )
         .into_bytes();
