@@ -12,7 +12,8 @@ mod plain_epoll;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 
@@ -24,7 +25,11 @@ static ALLOC: CountingAlloc = CountingAlloc;
 
 /// Paired rounds per ratio, each side once per round in alternating order.
 const ROUNDS: u64 = 41;
-/// Just past a doubling of the tables, when they are at their emptiest and a connection costs most.
+/// Connections that arrive at once, from as many threads as may connect side by side.
+const BURST_CONNS: usize = 8_000;
+const BURST_THREADS: usize = 8;
+
+/// Just past a growth of the tables, when they are at their emptiest and a connection costs most.
 const IDLE_CONNS: usize = 4_200;
 
 fn main() -> io::Result<()> {
@@ -83,8 +88,10 @@ fn summary(netlib: SocketAddr, plain: SocketAddr) -> io::Result<()> {
     let (_, deep) = paired(netlib, plain, 1024, 200)?;
     let allocs_per_pdu = allocations_per_pdu(netlib)?;
     let idle = idle_bytes_per_conn()?;
+    let burst = burst()?;
     println!("depth 1: {:.1} us per round trip", 1e6 / depth1);
     println!("allocations per PDU, 64 in flight: {allocs_per_pdu:.4}");
+    println!("{BURST_CONNS} connections arriving at once: served after {} ms", burst.as_millis());
     println!(
         "reactor: depth1_ratio={depth1_ratio:.3} pipelined_ratio={pipelined_ratio:.3} \
          pipelined_pdus_per_s={deep:.0} idle_bytes_per_conn={idle}"
@@ -152,4 +159,25 @@ fn idle_bytes_per_conn() -> io::Result<i64> {
     }
     Pipeline::connect(addr, 1)?.run(1)?;
     Ok((counting_alloc::live_bytes() - before - own) / IDLE_CONNS as i64)
+}
+
+/// From the first connect until every connection of a burst has had its first answer.
+fn burst() -> io::Result<Duration> {
+    let addr = netlib_echo::spawn_echo()?;
+    let start = Instant::now();
+    let arrive = move || -> io::Result<Vec<Pipeline>> {
+        let mut conns = Vec::new();
+        for _ in 0..BURST_CONNS / BURST_THREADS {
+            conns.push(Pipeline::connect(addr, 1)?);
+        }
+        for conn in &mut conns {
+            conn.run(1)?;
+        }
+        Ok(conns)
+    };
+    let threads: Vec<_> = (0..BURST_THREADS).map(|_| thread::spawn(arrive)).collect();
+    let conns: io::Result<Vec<_>> =
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+    let elapsed = start.elapsed();
+    conns.map(|_| elapsed)
 }
