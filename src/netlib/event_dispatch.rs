@@ -27,7 +27,7 @@ use super::{Cx, LINGER_MS, Netlib, check_loops, timer};
 use crate::base::signals::{Signal, SignalThread};
 use crate::base::util::str_explode;
 
-pub use io::READ_BUDGET;
+pub use io::{MESSAGE_TIME_MS, READ_BUDGET};
 pub use lifecycle::{CONNECT_TIMEOUT_MS, STOP_FLUSH_MS};
 
 /// The waker's token; no handle and no listener has it.
@@ -54,6 +54,9 @@ pub struct EventDispatch<S: 'static> {
     read_buf: Vec<u8>,
     connecting: Deadlines,
     lingering: Deadlines,
+    /// Has the start of a message.
+    partial: Deadlines,
+    message_time_ms: u64,
     /// Accepting is paused until then.
     accept_paused: Option<u64>,
     resolver: Resolver,
@@ -97,6 +100,8 @@ impl<S> EventDispatch<S> {
             read_buf: vec![0; io::READ_BUF_SIZE],
             connecting: Deadlines::new(CONNECT_TIMEOUT_MS),
             lingering: Deadlines::new(LINGER_MS),
+            partial: Deadlines::new(MESSAGE_TIME_MS),
+            message_time_ms: MESSAGE_TIME_MS,
             accept_paused: None,
             untried: HashMap::new(),
             signals: None,
@@ -234,6 +239,7 @@ impl<S> EventDispatch<S> {
         self.resume_accepts(srv);
         self.check_signals(srv);
         self.check_deadlines(srv);
+        self.check_partials(srv);
         self.net.end_delays();
         let mut cx = Cx { srv, net: &mut self.net };
         timer::check_timers(&mut cx);
@@ -297,6 +303,7 @@ impl<S> EventDispatch<S> {
             self.net.timers.next_tick(),
             self.connecting.next_tick(|h| state(h) == Some(ConnState::Connecting)),
             self.lingering.next_tick(|h| state(h).is_some()),
+            self.partial.next_tick(|h| conns.get(h).is_some_and(|conn| conn.partial_listed)),
             self.accept_paused,
             self.net.next_delay(),
         ];

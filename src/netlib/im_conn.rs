@@ -64,6 +64,12 @@ pub enum CloseReason {
     /// Nothing arrived for too long.
     #[error("nothing received for {0} ms")]
     ReceiveTimeout(u64),
+    /// One message took too long: a header that never completes, or a peer that drips.
+    #[error("message not complete in time, bytes={received}")]
+    MessageTimeout {
+        /// How much of it had arrived.
+        received: usize,
+    },
     /// The peer sent what is no PDU, or one it may not send.
     #[error(transparent)]
     Pdu(#[from] PduError),
@@ -97,6 +103,7 @@ impl CloseReason {
             | Self::Resolve(_)
             | Self::ConnectTimeout(_)
             | Self::ReceiveTimeout(_)
+            | Self::MessageTimeout { .. }
             | Self::OutputFull { .. }
             | Self::UrgentData => false,
         }
@@ -180,6 +187,9 @@ pub(crate) struct ImConn<S: 'static> {
     pub(crate) peer_closed: bool,
     /// `in_buf` holds messages that a pause kept back.
     pub(crate) undelivered: bool,
+    /// Since when the rest of the message in `in_buf` is missing.
+    pub(crate) partial_since: Option<u64>,
+    pub(crate) partial_listed: bool,
     /// Bodies that did not parse.
     pub(crate) bad_bodies: u32,
     /// The socket stays until the peer has noticed the close.
@@ -213,6 +223,8 @@ impl<S> ImConn<S> {
             half_closed: false,
             peer_closed: false,
             undelivered: false,
+            partial_since: None,
+            partial_listed: false,
             bad_bodies: 0,
             lingers: true,
         }

@@ -12,6 +12,13 @@ use crate::netlib::out_queue::Written;
 /// Most bytes one connection reads in one turn, so that a busy peer never starves the others.
 pub const READ_BUDGET: usize = 64 * 1024;
 
+/// How long a message may take from its first to its last byte. It is looked at as often as that,
+/// so a peer is given up after one to two of these.
+pub const MESSAGE_TIME_MS: u64 = 60_000;
+
+/// A long message may take longer, as long as it comes at this speed.
+const SLOWEST_BYTES_PER_MS: u64 = 4;
+
 /// The start of a message that is shorter than this is put in front of the next read, so that the
 /// messages of that read can be handled in place; a longer one grows in the connection's own
 /// buffer.
@@ -163,7 +170,7 @@ impl<S> EventDispatch<S> {
         conn.in_buf = Vec::new();
         let input = &buf[..start + n];
         let used = self.deliver(handle, input, srv)?;
-        self.keep(handle, &input[used..]);
+        self.keep(handle, input[used..].to_vec(), used);
         Ok(())
     }
 
@@ -174,13 +181,8 @@ impl<S> EventDispatch<S> {
         };
         let input = mem::take(&mut conn.in_buf);
         match self.deliver(handle, &input, srv) {
-            Ok(0) => {
-                if let Some(conn) = self.net.open_conn_mut(handle) {
-                    conn.undelivered = conn.is_held() && !input.is_empty();
-                    conn.in_buf = input;
-                }
-            }
-            Ok(used) => self.keep(handle, &input[used..]),
+            Ok(0) => self.keep(handle, input, 0),
+            Ok(used) => self.keep(handle, input[used..].to_vec(), used),
             Err(reason) => self.fail(handle, reason, srv),
         }
     }
@@ -198,13 +200,51 @@ impl<S> EventDispatch<S> {
         on_read(&mut Cx { srv, net: &mut self.net }, handle, input)
     }
 
-    /// Keeps what no handler has taken, in a buffer of just that size.
-    fn keep(&mut self, handle: NetHandle, rest: &[u8]) {
+    /// Keeps what no handler has taken, in a buffer of just that size, and notes since when the
+    /// rest of that message is missing.
+    fn keep(&mut self, handle: NetHandle, rest: Vec<u8>, used: usize) {
+        let tick = self.net.tick();
         let Some(conn) = self.net.open_conn_mut(handle) else {
             return;
         };
         conn.undelivered = conn.is_held() && !rest.is_empty();
-        conn.in_buf = rest.to_vec();
+        conn.in_buf = rest;
+        if conn.in_buf.is_empty() {
+            conn.partial_since = None;
+            return;
+        }
+        if used > 0 || conn.partial_since.is_none() {
+            conn.partial_since = Some(tick);
+        }
+        if !conn.partial_listed {
+            conn.partial_listed = true;
+            self.partial.add(handle, tick);
+        }
+    }
+
+    /// Ends connections that have been sending one message for too long.
+    pub(super) fn check_partials(&mut self, srv: &mut S) {
+        let tick = self.net.tick();
+        while let Some(handle) = self.partial.take_due(tick) {
+            let Some(conn) = self.net.open_conn_mut(handle) else {
+                continue;
+            };
+            conn.partial_listed = false;
+            if conn.is_held() {
+                // It waits for us, not we for it.
+                conn.partial_since = conn.partial_since.map(|_| tick);
+            }
+            let Some(since) = conn.partial_since else {
+                continue;
+            };
+            let received = conn.in_buf.len();
+            if tick - since >= self.message_time_ms + received as u64 / SLOWEST_BYTES_PER_MS {
+                self.fail(handle, CloseReason::MessageTimeout { received }, srv);
+            } else {
+                conn.partial_listed = true;
+                self.partial.add(handle, tick);
+            }
+        }
     }
 
     /// Reports the end of the stream once every whole message before it was handled.

@@ -184,3 +184,40 @@ fn f27_odd_attach_data_costs_one_answer_and_not_the_connection() {
     assert_eq!(bed.srv.count(&Seen::Pdu(ATTACHED)), 101);
     assert_eq!(client.receive(), ATTACHED);
 }
+
+#[test]
+fn a_header_that_never_completes_and_a_peer_that_drips_are_closed() {
+    let mut bed = bed();
+    bed.dispatch.message_time_ms = 30;
+    bed.dispatch.partial = Deadlines::new(30);
+    let [mut stuck, mut drips, mut honest] = [(); 3].map(|()| bed.client());
+    bed.accept(3);
+    stuck.send_bytes(&[0, 0, 0]);
+    drips.send_bytes(&10_000u32.to_be_bytes());
+    bed.turn_until(|bed| {
+        // One byte a turn keeps a connection lively, but brings no message. Once it is closed
+        // nobody takes the byte.
+        let _ = drips.0.write_all(&[0]);
+        honest.send(&command(ECHO));
+        bed.srv.conns.len() == 1
+    });
+    assert!(stuck.is_closed() && drips.is_closed());
+    assert_eq!(honest.receive(), ECHO);
+}
+
+#[test]
+fn a_long_message_may_take_longer() {
+    let mut bed = bed();
+    bed.dispatch.message_time_ms = 0;
+    bed.dispatch.partial = Deadlines::new(20);
+    let mut client = bed.client();
+    bed.accept(1);
+    let mut bytes = command(SILENT).as_pdu().as_bytes().to_vec();
+    bytes.extend_from_slice(&1_000_000u32.to_be_bytes());
+    bytes.resize(400_000, 0);
+    client.send_bytes(&bytes);
+    bed.turn_until(|bed| bed.net().stats().bytes_in == 400_000);
+    let start = bed.net().tick();
+    bed.turn_until(|bed| bed.net().tick() > start + 60);
+    assert_eq!(bed.srv.conns.len(), 1, "400 000 bytes may take 100 s");
+}

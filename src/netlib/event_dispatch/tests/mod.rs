@@ -243,7 +243,7 @@ impl Bed {
 
     /// Turns the loop until `done`; every caller waits for something that must come.
     #[track_caller]
-    fn turn_until(&mut self, done: impl Fn(&mut Self) -> bool) {
+    fn turn_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let start = now();
         loop {
             self.dispatch.settle(&mut self.srv);
