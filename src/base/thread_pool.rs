@@ -21,25 +21,25 @@ pub type Task = Box<dyn FnOnce() + Send>;
 
 /// The task was not taken. It is handed back.
 #[derive(Error)]
-pub enum AddTaskError {
+pub enum AddTaskError<J = Task> {
     /// As many tasks wait as may wait. Stop reading from whoever sends them.
     #[error("the queue of the thread pool is full")]
-    Full(Task),
+    Full(J),
     /// The pool is shutting down.
     #[error("the thread pool is shut down")]
-    Stopped(Task),
+    Stopped(J),
 }
 
-impl AddTaskError {
+impl<J> AddTaskError<J> {
     /// The task, to be added again later.
-    pub fn into_task(self) -> Task {
+    pub fn into_task(self) -> J {
         match self {
             Self::Full(task) | Self::Stopped(task) => task,
         }
     }
 }
 
-impl fmt::Debug for AddTaskError {
+impl<J> fmt::Debug for AddTaskError<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full",
@@ -54,60 +54,54 @@ impl fmt::Debug for AddTaskError {
 /// key, or of another key, never waits behind them while a worker is idle. A task that panics is
 /// logged and otherwise counts as done.
 ///
+/// A pool may also have one kind of job and one function for all of them, which then gets several
+/// waiting jobs of a key at once: see [`ThreadPool::with_batches`].
+///
 /// C++: base/ThreadPool.h CThreadPool
 /// Differs: the original gave each task to a random worker with a queue of its own (F44).
-#[derive(Debug)]
-pub struct ThreadPool {
-    shared: Arc<Shared>,
+pub struct ThreadPool<J: Send + 'static = Task> {
+    shared: Arc<Shared<J>>,
     workers: Mutex<Vec<JoinHandle<()>>>,
     worker_count: usize,
 }
 
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<J> {
+    state: Mutex<State<J>>,
     /// Holds tasks that are free to run: at most one per key.
-    ready: Receiver<Job>,
+    ready: Receiver<Job<J>>,
+    work: Box<dyn Fn(Vec<J>) + Send + Sync>,
+    batch_max: usize,
     /// Tasks added and not begun, wherever they wait.
     queued: AtomicUsize,
     queue_max: usize,
     busy: AtomicUsize,
     /// A task was refused, and nobody has been told of room since.
     refused: AtomicBool,
-    on_room: OnceLock<OnRoom>,
+    on_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-/// Tells whoever was refused that it may try again.
-struct OnRoom(Box<dyn Fn() + Send + Sync>);
-
-impl fmt::Debug for OnRoom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OnRoom")
-    }
-}
-
-#[derive(Debug)]
-struct State {
+struct State<J> {
     /// `None` once nothing can become ready any more; the workers then run the queue dry and end.
-    ready: Option<Sender<Job>>,
+    ready: Option<Sender<Job<J>>>,
     accepting: bool,
     /// Keys with a task that is ready or running, and the tasks that have to wait for it.
-    keys: HashMap<u64, VecDeque<Waiting>>,
+    keys: HashMap<u64, VecDeque<J>>,
     /// Sum of the lengths in `keys`.
     waiting: usize,
 }
 
-struct Job {
+struct Job<J> {
     key: Option<u64>,
-    task: Task,
+    task: J,
 }
 
-/// A task in the queue of its key.
-struct Waiting(Task);
-
-impl fmt::Debug for Waiting {
+impl<J: Send + 'static> fmt::Debug for ThreadPool<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Waiting")
+        f.debug_struct("ThreadPool")
+            .field("workers", &self.worker_count)
+            .field("queued", &self.queue_len())
+            .field("busy", &self.busy())
+            .finish_non_exhaustive()
     }
 }
 
@@ -123,6 +117,26 @@ impl ThreadPool {
         worker_count: NonZeroUsize,
         queue_max: NonZeroUsize,
     ) -> io::Result<Self> {
+        let run = |tasks: Vec<Task>| tasks.into_iter().for_each(|task| task());
+        Self::with_batches(name, worker_count, queue_max, NonZeroUsize::MIN, run)
+    }
+}
+
+impl<J: Send + 'static> ThreadPool<J> {
+    /// Starts workers that all do the same `work`. They hand it whatever waits for one key, in
+    /// order, up to `batch_max` jobs at once, so that what costs once per call (a commit, a round
+    /// trip) is shared under load and nobody waits for a batch to fill. Jobs without key come one
+    /// by one.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn with_batches(
+        name: &str,
+        worker_count: NonZeroUsize,
+        queue_max: NonZeroUsize,
+        batch_max: NonZeroUsize,
+        work: impl Fn(Vec<J>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
         let (worker_count, queue_max) = (worker_count.get(), queue_max.get());
         // `queued` never exceeds `queue_max`, so there is always room in the channel.
         let (sender, receiver) = bounded(queue_max);
@@ -134,6 +148,8 @@ impl ThreadPool {
                 waiting: 0,
             }),
             ready: receiver,
+            work: Box::new(work),
+            batch_max: batch_max.get(),
             queued: AtomicUsize::new(0),
             queue_max,
             busy: AtomicUsize::new(0),
@@ -158,7 +174,7 @@ impl ThreadPool {
     /// The queue is full or the pool is shutting down; the task comes back.
     ///
     /// C++: base/ThreadPool.cpp CThreadPool::AddTask
-    pub fn try_add_task(&self, key: Option<u64>, task: Task) -> Result<(), AddTaskError> {
+    pub fn try_add_task(&self, key: Option<u64>, task: J) -> Result<(), AddTaskError<J>> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
         if !state.accepting {
@@ -172,7 +188,7 @@ impl ThreadPool {
         shared.queued.fetch_add(1, Ordering::SeqCst);
         if let Some(key) = key {
             if let Some(tasks) = state.keys.get_mut(&key) {
-                tasks.push_back(Waiting(task));
+                tasks.push_back(task);
                 state.waiting += 1;
                 return Ok(());
             }
@@ -186,7 +202,7 @@ impl ThreadPool {
     /// for all refusals until then. Whoever keeps a refused task then never waits in vain, not even
     /// for tasks that nobody answers. Only the first call of this function counts.
     pub fn notify_room(&self, on_room: impl Fn() + Send + Sync + 'static) {
-        let _ = self.shared.on_room.set(OnRoom(Box::new(on_room)));
+        let _ = self.shared.on_room.set(Box::new(on_room));
     }
 
     /// Tasks added and not begun.
@@ -241,13 +257,13 @@ impl ThreadPool {
     }
 }
 
-impl Drop for ThreadPool {
+impl<J: Send + 'static> Drop for ThreadPool<J> {
     fn drop(&mut self) {
         self.shutdown_discard();
     }
 }
 
-impl Shared {
+impl<J> Shared<J> {
     /// Whether one more task may be added; if not, room will be told.
     fn has_room(&self) -> bool {
         if self.queued.load(Ordering::SeqCst) < self.queue_max {
@@ -262,7 +278,7 @@ impl Shared {
     fn tell_room(&self) {
         if self.refused.load(Ordering::SeqCst)
             && self.refused.swap(false, Ordering::SeqCst)
-            && let Some(OnRoom(on_room)) = self.on_room.get()
+            && let Some(on_room) = self.on_room.get()
         {
             on_room();
         }
@@ -272,9 +288,11 @@ impl Shared {
     fn execute(&self) {
         for Job { key, task } in &self.ready {
             self.busy.fetch_add(1, Ordering::Relaxed);
-            self.queued.fetch_sub(1, Ordering::SeqCst);
+            let batch = self.take_batch(key, task);
+            self.queued.fetch_sub(batch.len(), Ordering::SeqCst);
             self.tell_room();
-            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(task)) {
+            let run = AssertUnwindSafe(|| (self.work)(batch));
+            if let Err(payload) = panic::catch_unwind(run) {
                 error!("a task panicked: {}", panic_text(payload.as_ref()));
             }
             self.busy.fetch_sub(1, Ordering::Relaxed);
@@ -283,10 +301,25 @@ impl Shared {
             }
         }
     }
+
+    /// The job, and what waits for the same key.
+    fn take_batch(&self, key: Option<u64>, first: J) -> Vec<J> {
+        let mut batch = vec![first];
+        if let Some(key) = key.filter(|_| self.batch_max > 1) {
+            let mut state = self.state.lock();
+            if let Some(tasks) = state.keys.get_mut(&key) {
+                let more = tasks.len().min(self.batch_max - 1);
+                batch.extend(tasks.drain(..more));
+                state.waiting -= more;
+                state.close_if_done();
+            }
+        }
+        batch
+    }
 }
 
-impl State {
-    fn make_ready(&self, job: Job) {
+impl<J> State<J> {
+    fn make_ready(&self, job: Job<J>) {
         // There is room, and the sender lives as long as a task waits or may be added.
         let sent = self.ready.as_ref().is_some_and(|ready| ready.try_send(job).is_ok());
         debug_assert!(sent, "a task was lost");
@@ -295,7 +328,7 @@ impl State {
     /// Lets the next task of the key go to the end of the queue, behind those of other keys.
     fn finish(&mut self, key: u64) {
         match self.keys.get_mut(&key).and_then(VecDeque::pop_front) {
-            Some(Waiting(task)) => {
+            Some(task) => {
                 self.waiting -= 1;
                 self.make_ready(Job { key: Some(key), task });
                 self.close_if_done();
@@ -313,12 +346,6 @@ impl State {
     }
 }
 
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
@@ -328,238 +355,4 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicBool;
-    use std::time::Duration;
-
-    use crossbeam_channel::{RecvTimeoutError, unbounded};
-
-    use super::*;
-
-    /// Ends a test that would wait for ever.
-    const DEADLINE: Duration = Duration::from_secs(20);
-
-    fn pool(workers: usize, queue_max: usize) -> ThreadPool {
-        let number = |n| NonZeroUsize::new(n).unwrap();
-        ThreadPool::new("test", number(workers), number(queue_max)).unwrap()
-    }
-
-    /// Occupies a worker from the moment this returns until the sender is dropped.
-    fn occupy(pool: &ThreadPool, key: Option<u64>) -> Sender<()> {
-        let (began_tx, began) = bounded(1);
-        let (gate, gate_rx) = bounded::<()>(0);
-        let task = Box::new(move || {
-            began_tx.send(()).unwrap();
-            gate_rx.recv().unwrap_err();
-        });
-        pool.try_add_task(key, task).unwrap();
-        began.recv_timeout(DEADLINE).unwrap();
-        gate
-    }
-
-    fn sends<T: Send + 'static>(sender: &Sender<T>, value: T) -> Task {
-        let sender = sender.clone();
-        Box::new(move || sender.send(value).unwrap())
-    }
-
-    #[test]
-    fn f44_tasks_of_one_key_run_in_order_and_one_at_a_time() {
-        let pool = pool(4, 1000);
-        let done = Arc::new(Mutex::new(Vec::new()));
-        let running = Arc::new([const { AtomicBool::new(false) }; 3]);
-        for number in 0..900_usize {
-            let (done, running) = (Arc::clone(&done), Arc::clone(&running));
-            let key = number % 3;
-            let task = Box::new(move || {
-                assert!(!running[key].swap(true, Ordering::SeqCst), "two tasks of key {key}");
-                done.lock().push((key, number));
-                thread::yield_now();
-                running[key].store(false, Ordering::SeqCst);
-            });
-            pool.try_add_task(Some(key as u64), task).unwrap();
-        }
-        pool.shutdown_drain();
-        let done = done.lock();
-        assert_eq!(done.len(), 900);
-        for key in 0..3 {
-            assert!(done.iter().filter(|task| task.0 == key).is_sorted(), "key {key}");
-        }
-        assert!(pool.shared.state.lock().keys.is_empty());
-    }
-
-    #[test]
-    fn f44_nothing_waits_behind_a_slow_task_while_a_worker_is_idle() {
-        let pool = pool(2, 100);
-        let _slow = occupy(&pool, None);
-        let (sender, receiver) = unbounded();
-        for number in 0..50 {
-            pool.try_add_task(None, sends(&sender, number)).unwrap();
-        }
-        for number in 0..50 {
-            assert_eq!(receiver.recv_timeout(DEADLINE), Ok(number));
-        }
-    }
-
-    #[test]
-    fn f44_tasks_waiting_for_their_key_occupy_no_worker() {
-        let pool = pool(2, 100);
-        let slow = occupy(&pool, Some(1));
-        let (sender, receiver) = unbounded();
-        for number in 0..5 {
-            pool.try_add_task(Some(1), sends(&sender, number)).unwrap();
-        }
-        pool.try_add_task(Some(2), sends(&sender, 100)).unwrap();
-        assert_eq!(receiver.recv_timeout(DEADLINE), Ok(100));
-        assert_eq!(pool.queue_len(), 5);
-        drop(slow);
-        for number in 0..5 {
-            assert_eq!(receiver.recv_timeout(DEADLINE), Ok(number));
-        }
-    }
-
-    #[test]
-    fn keys_take_turns() {
-        let pool = pool(1, 100);
-        let slow = occupy(&pool, None);
-        let (sender, receiver) = unbounded();
-        for key in [1, 1, 1, 2] {
-            pool.try_add_task(Some(key), sends(&sender, key)).unwrap();
-        }
-        drop(slow);
-        let order: Vec<_> = (0..4).map(|_| receiver.recv_timeout(DEADLINE).unwrap()).collect();
-        assert_eq!(order, [1, 2, 1, 1], "a long queue of one key does not hold up the other");
-    }
-
-    #[test]
-    fn f44_a_full_queue_hands_the_task_back() {
-        let pool = pool(1, 2);
-        let slow = occupy(&pool, Some(1));
-        let (sender, receiver) = unbounded();
-        pool.try_add_task(Some(1), sends(&sender, 1)).unwrap();
-        pool.try_add_task(None, sends(&sender, 2)).unwrap();
-        let error = pool.try_add_task(None, sends(&sender, 3)).unwrap_err();
-        assert!(matches!(error, AddTaskError::Full(_)));
-        assert_eq!(pool.queue_len(), 2);
-        drop(slow);
-        for _ in 0..2 {
-            receiver.recv_timeout(DEADLINE).unwrap();
-        }
-        pool.try_add_task(None, error.into_task()).unwrap();
-        assert_eq!(receiver.recv_timeout(DEADLINE), Ok(3));
-    }
-
-    #[test]
-    fn a_panic_costs_neither_the_worker_nor_the_key() {
-        let pool = pool(1, 10);
-        let (sender, receiver) = unbounded();
-        pool.try_add_task(Some(1), Box::new(|| panic!("as the test wants it"))).unwrap();
-        pool.try_add_task(Some(1), sends(&sender, 1)).unwrap();
-        assert_eq!(receiver.recv_timeout(DEADLINE), Ok(1));
-        pool.shutdown_drain();
-        assert_eq!((pool.busy(), pool.queue_len()), (0, 0));
-    }
-
-    #[test]
-    fn the_counters_follow_the_tasks() {
-        let pool = pool(2, 10);
-        let gates = [occupy(&pool, None), occupy(&pool, None)];
-        let (sender, _receiver) = unbounded();
-        pool.try_add_task(None, sends(&sender, ())).unwrap();
-        assert_eq!((pool.worker_count(), pool.busy(), pool.queue_len()), (2, 2, 1));
-        drop(gates);
-        pool.shutdown_drain();
-        assert_eq!((pool.busy(), pool.queue_len()), (0, 0));
-    }
-
-    #[test]
-    fn draining_runs_all_that_was_added() {
-        let pool = pool(2, 100);
-        let gates = [occupy(&pool, Some(1)), occupy(&pool, None)];
-        let (sender, receiver) = unbounded();
-        for number in 0..20 {
-            pool.try_add_task((number < 10).then_some(1), sends(&sender, number)).unwrap();
-        }
-        thread::scope(|scope| {
-            scope.spawn(|| pool.shutdown_drain());
-            // Refusal shows that draining began before the workers were let go.
-            while pool.try_add_task(None, Box::new(|| {})).is_ok() {
-                thread::yield_now();
-            }
-            drop(gates);
-        });
-        let mut done: Vec<_> = receiver.try_iter().collect();
-        done.sort_unstable();
-        assert!(done.iter().copied().eq(0..20), "{done:?}");
-        pool.shutdown_drain();
-        pool.shutdown_discard();
-    }
-
-    #[test]
-    fn discarding_forgets_what_was_not_begun() {
-        let pool = pool(1, 100);
-        let slow = occupy(&pool, Some(1));
-        let (sender, receiver) = unbounded();
-        for key in [Some(1), None, Some(2)] {
-            pool.try_add_task(key, sends(&sender, ())).unwrap();
-        }
-        drop(sender);
-        thread::scope(|scope| {
-            scope.spawn(|| pool.shutdown_discard());
-            let end = receiver.recv_timeout(DEADLINE);
-            assert_eq!(end, Err(RecvTimeoutError::Disconnected), "every task was dropped unrun");
-            drop(slow);
-        });
-        assert_eq!((pool.busy(), pool.queue_len()), (0, 0));
-        let error = pool.try_add_task(None, Box::new(|| {})).unwrap_err();
-        assert!(matches!(error, AddTaskError::Stopped(_)));
-        pool.shutdown_discard();
-        pool.shutdown_drain();
-    }
-
-    #[test]
-    fn a_pool_may_be_dropped_by_its_own_task() {
-        let pool = Arc::new(pool(1, 10));
-        let (sender, receiver) = unbounded();
-        let (gate, gate_rx) = bounded::<()>(0);
-        let owner = Arc::clone(&pool);
-        let task = Box::new(move || {
-            gate_rx.recv().unwrap_err();
-            drop(owner);
-            sender.send(()).unwrap();
-        });
-        pool.try_add_task(None, task).unwrap();
-        drop(pool);
-        drop(gate);
-        assert_eq!(receiver.recv_timeout(DEADLINE), Ok(()));
-    }
-
-    #[test]
-    fn f44_who_was_refused_is_told_of_room_once() {
-        let pool = pool(1, 1);
-        let (told, tellings) = unbounded();
-        pool.notify_room(move || told.send(()).unwrap());
-        let (open_gate, gate) = unbounded::<()>();
-        let (begun, begins) = unbounded();
-        let task = |begun: Sender<()>, gate: Receiver<()>| -> Task {
-            Box::new(move || {
-                begun.send(()).unwrap();
-                gate.recv().unwrap();
-            })
-        };
-        // Running, waiting, refused twice.
-        assert!(pool.try_add_task(None, task(begun.clone(), gate.clone())).is_ok());
-        begins.recv_timeout(DEADLINE).unwrap();
-        assert!(pool.try_add_task(None, task(begun.clone(), gate.clone())).is_ok());
-        assert!(pool.try_add_task(None, Box::new(|| {})).is_err());
-        assert!(pool.try_add_task(None, Box::new(|| {})).is_err());
-        assert_eq!(tellings.try_recv().ok(), None);
-        open_gate.send(()).unwrap();
-        begins.recv_timeout(DEADLINE).unwrap();
-        // The waiting task has begun, so there is room; the running one still holds its worker.
-        tellings.recv_timeout(DEADLINE).unwrap();
-        assert!(pool.try_add_task(None, Box::new(|| {})).is_ok());
-        open_gate.send(()).unwrap();
-        pool.shutdown_drain();
-        assert_eq!(tellings.try_recv().ok(), None);
-    }
-}
+mod tests;
