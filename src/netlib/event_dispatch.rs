@@ -165,7 +165,7 @@ impl<S> EventDispatch<S> {
                 std_io::Error::new(error.kind(), format!("cannot listen on {host}: {error}"))
             })?;
             for addr in addrs {
-                bound.push(self.listen::<H>(addr, options)?);
+                bound.push(self.listen::<H>(addr, options.clone())?);
             }
         }
         if bound.is_empty() {

@@ -98,7 +98,7 @@ pub(crate) enum Target {
 pub struct NetStats {
     /// Connections that listeners accepted.
     pub accepted: u64,
-    /// New connections closed at once because a limit was reached.
+    /// New connections closed at once: a limit was reached, or the peer is not allowed.
     pub accept_refused: u64,
     /// Times that accepting paused because no file descriptor was left.
     pub accept_paused: u64,
