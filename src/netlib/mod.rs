@@ -58,7 +58,7 @@ use std::net::SocketAddr;
 use prost::Message;
 
 pub use conn_map::ConnMap;
-pub use event_dispatch::{EventDispatch, READ_BUDGET};
+pub use event_dispatch::{EventDispatch, READ_BUDGET, Stopper};
 pub use framing::{Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
 pub use im_conn::{CloseReason, ConnHandler};
 pub use net_handle::NetHandle;
