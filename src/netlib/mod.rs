@@ -50,6 +50,8 @@ mod base_socket;
 mod deadlines;
 mod listener;
 mod out_queue;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
