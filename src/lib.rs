@@ -23,6 +23,9 @@
 //! - [`base`]: what servers share besides the reactor. Start with [`base::im_pdu`], the unit of the
 //!   protocol; then configuration, HTTP messages, the text cipher, workers, signals.
 //! - [`pb`]: the messages, generated from `proto/` while building, and the command numbers.
+//! - [`route_server`]: the smallest of the servers, and the pattern of the others: a state struct,
+//!   a file for each class of connections, `read` for the configuration, `dispatch` to build the
+//!   loop, `run` to serve.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
@@ -48,3 +51,4 @@
 pub mod base;
 pub mod netlib;
 pub mod pb;
+pub mod route_server;

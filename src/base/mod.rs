@@ -15,12 +15,14 @@
 //! md5                   digests of passwords, comparison of secrets
 //! public_define         numbers several servers share
 //! limits                what one request may ask for
+//! allow_list            which peers may connect
 //! token_bucket          how fast a connection may ask
 //! thread_pool           workers that keep the order of a key
 //! signals               signals as values
 //! util                  lists in values, the pid file
 //! ```
 
+pub mod allow_list;
 pub mod attach_data;
 pub mod command_line;
 pub mod config_file_reader;

@@ -8,6 +8,7 @@ use super::net_handle::NetHandle;
 /// accesses, a sweep touches live entries alone, and a class with few connections stays small.
 ///
 /// C++: base/imconn.h ConnMap_t
+#[derive(Debug)]
 pub struct ConnMap<C> {
     /// Slot of the handle to 1 + place in `entries`, 0 for none.
     places: Vec<u32>,

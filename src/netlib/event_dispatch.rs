@@ -10,6 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io as std_io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -63,7 +64,25 @@ pub struct EventDispatch<S: 'static> {
     /// Addresses of a name that are still to be tried.
     untried: HashMap<NetHandle, VecDeque<SocketAddr>>,
     signals: Option<SignalSource<S>>,
+    stop_asked: Arc<AtomicBool>,
     stop_flush_ms: u64,
+}
+
+/// Ends a loop from any thread, in the same order as [`Netlib::stop_event`].
+#[derive(Clone, Debug)]
+pub struct Stopper {
+    asked: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Stopper {
+    /// The loop ends after the turn it is in. Returns at once, and may be called again.
+    pub fn stop(&self) {
+        self.asked.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            log::error!("waking the loop: {error}");
+        }
+    }
 }
 
 struct SignalSource<S: 'static> {
@@ -105,6 +124,7 @@ impl<S> EventDispatch<S> {
             accept_paused: None,
             untried: HashMap::new(),
             signals: None,
+            stop_asked: Arc::default(),
             stop_flush_ms: STOP_FLUSH_MS,
         })
     }
@@ -118,6 +138,11 @@ impl<S> EventDispatch<S> {
     /// callback.
     pub fn response_list<T>(&self) -> ResponseList<T> {
         ResponseList::new(Arc::clone(&self.waker))
+    }
+
+    /// What ends this loop from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { asked: Arc::clone(&self.stop_asked), waker: Arc::clone(&self.waker) }
     }
 
     /// Accepts connections of class `H` at `addr`; port 0 picks a free one. Returns the address.
@@ -165,7 +190,7 @@ impl<S> EventDispatch<S> {
                 std_io::Error::new(error.kind(), format!("cannot listen on {host}: {error}"))
             })?;
             for addr in addrs {
-                bound.push(self.listen::<H>(addr, options)?);
+                bound.push(self.listen::<H>(addr, options.clone())?);
             }
         }
         if bound.is_empty() {
@@ -202,7 +227,7 @@ impl<S> EventDispatch<S> {
     pub fn start_dispatch(&mut self, srv: &mut S) -> std_io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         self.net.set_tick(self.now());
-        while self.net.running {
+        while self.net.running && !self.stop_asked.load(Ordering::Acquire) {
             self.run_once(&mut events, srv)?;
         }
         self.finish(&mut events)

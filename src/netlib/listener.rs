@@ -25,7 +25,7 @@ pub(crate) struct Listener<S: 'static> {
     pub(crate) pending: bool,
     /// No descriptor was left, and somebody may still wait; logged once.
     pub(crate) starved: bool,
-    /// Connections refused because of a limit.
+    /// Connections refused because of a limit, or of where they came from.
     pub(crate) refused: u64,
     /// The next refusal that is logged is not before this.
     pub(crate) refused_log_tick: u64,

@@ -50,6 +50,8 @@ mod base_socket;
 mod deadlines;
 mod listener;
 mod out_queue;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -58,7 +60,7 @@ use std::net::SocketAddr;
 use prost::Message;
 
 pub use conn_map::ConnMap;
-pub use event_dispatch::{EventDispatch, READ_BUDGET};
+pub use event_dispatch::{EventDispatch, READ_BUDGET, Stopper};
 pub use framing::{Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
 pub use im_conn::{CloseReason, ConnHandler};
 pub use net_handle::NetHandle;
@@ -98,7 +100,7 @@ pub(crate) enum Target {
 pub struct NetStats {
     /// Connections that listeners accepted.
     pub accepted: u64,
-    /// New connections closed at once because a limit was reached.
+    /// New connections closed at once: a limit was reached, or the peer is not allowed.
     pub accept_refused: u64,
     /// Times that accepting paused because no file descriptor was left.
     pub accept_paused: u64,

@@ -1,6 +1,7 @@
 //! The limits of a connection and the wishes of a listener.
 
 use super::transport::Transport;
+use crate::base::allow_list::AllowList;
 
 /// What one connection may cost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,12 +26,14 @@ impl ConnLimits {
 }
 
 /// How a listener treats what it accepts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ListenOptions {
     /// The limits of each accepted connection.
     pub limits: ConnLimits,
     /// Most connections of this listener at a time. Beyond it a new one is closed at once.
     pub conn_max: usize,
+    /// Who may connect. A connection from elsewhere is closed at once.
+    pub allow: AllowList,
     /// Makes what lies between socket and framing, such as TLS; `None` for nothing.
     pub transport: Option<fn() -> Box<dyn Transport>>,
 }
@@ -40,7 +43,8 @@ impl ListenOptions {
     pub const CONN_MAX: usize = 1_000_000;
 
     /// A plain listener with these limits.
-    pub const fn new(limits: ConnLimits) -> Self {
-        Self { limits, conn_max: Self::CONN_MAX, transport: None }
+    pub fn new(limits: ConnLimits) -> Self {
+        let allow = AllowList::default();
+        Self { limits, conn_max: Self::CONN_MAX, allow, transport: None }
     }
 }

@@ -4,4 +4,6 @@
 mod bytes; // any bytes from outside, random and nearly right
 mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
+mod route_server; // presence and messages between two msg_servers
+mod running; // services in threads, and their peers
 mod tidy; // rules that tools can check: documents, citations, lengths, layers

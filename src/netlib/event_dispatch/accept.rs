@@ -61,12 +61,16 @@ impl<S> EventDispatch<S> {
 
     fn add_accepted(&mut self, at: usize, stream: TcpStream, peer: SocketAddr, srv: &mut S) {
         let listener = &mut self.listeners[at];
-        let (ops, options) = (listener.ops, listener.options);
-        if listener.is_full() {
-            return self.refuse(at, peer);
+        let (ops, limits, transport) =
+            (listener.ops, listener.options.limits, listener.options.transport);
+        if !listener.options.allow.allows(peer.ip()) {
+            return self.refuse(at, peer, "its address is not allowed");
         }
-        let Some(handle) = self.net.add_conn(ops, options.limits, ConnState::Connected) else {
-            return self.refuse(at, peer);
+        if listener.is_full() {
+            return self.refuse(at, peer, "conn_max is reached");
+        }
+        let Some(handle) = self.net.add_conn(ops, limits, ConnState::Connected) else {
+            return self.refuse(at, peer, "no handle is left");
         };
         let tick = self.net.tick();
         match BaseSocket::register(stream, handle, self.poll.registry()) {
@@ -82,20 +86,19 @@ impl<S> EventDispatch<S> {
         if let Some(conn) = self.net.conn_mut(handle) {
             conn.peer = Some(peer);
             conn.listener = Some(at as u16);
-            conn.transport = options.transport.map(|make| make());
+            conn.transport = transport.map(|make| make());
         }
         (ops.on_connect)(&mut Cx { srv, net: &mut self.net }, handle);
     }
 
     /// The new connection was dropped: its peer sees it closed at once, everybody else goes on.
-    fn refuse(&mut self, at: usize, peer: SocketAddr) {
+    fn refuse(&mut self, at: usize, peer: SocketAddr, reason: &str) {
         let tick = self.net.tick();
         self.net.stats.accept_refused += 1;
         let listener = &mut self.listeners[at];
         listener.refused += 1;
         if listener.refused_log_tick <= tick {
-            let max = listener.options.conn_max;
-            warn!("peer={peer} refused: conn_max={max} reached, refused={}", listener.refused);
+            warn!("peer={peer} refused: {reason}, refused={}", listener.refused);
             listener.refused_log_tick = tick + REFUSED_LOG_MS;
         }
     }

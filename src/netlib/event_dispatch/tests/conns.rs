@@ -140,7 +140,7 @@ fn an_address_that_cannot_be_used_is_named() {
     let mut bed = bed();
     let taken = bed.addr;
     let options = ListenOptions::new(ConnLimits::CLIENT);
-    let error = bed.dispatch.listen::<TestConn>(taken, options).unwrap_err();
+    let error = bed.dispatch.listen::<TestConn>(taken, options.clone()).unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot listen on {taken}: ")), "{error}");
     let error = bed.dispatch.listen_on::<TestConn>(" ; ", 80, options).unwrap_err();
     assert!(error.to_string().contains("no address to listen on for port 80"), "{error}");

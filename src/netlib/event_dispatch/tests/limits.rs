@@ -1,6 +1,8 @@
 //! What a listener and a connection may cost, and how a service slows a peer down.
 
 use super::*;
+use crate::base::allow_list::AllowList;
+use crate::base::config_value::ConfigValue;
 
 #[test]
 fn f31_connections_above_the_maximum_are_closed_at_once() {
@@ -18,6 +20,22 @@ fn f31_connections_above_the_maximum_are_closed_at_once() {
     let _fourth = bed.client();
     bed.accept(3);
     assert_eq!(bed.net().stats().accept_refused, 1);
+}
+
+#[test]
+fn f10_a_connection_from_elsewhere_is_closed_at_once() {
+    let options = |list| ListenOptions {
+        allow: AllowList::parse(list).unwrap(),
+        ..ListenOptions::new(ConnLimits::SERVER)
+    };
+    let mut bed = bed_with(options("10.0.0.0/8;192.0.2.1"));
+    let mut stranger = bed.client();
+    bed.turn_until(|bed| bed.net().stats().accept_refused == 1);
+    assert!(stranger.is_closed());
+    bed.assert_empty();
+    let mut bed = bed_with(options("10.0.0.0/8;127.0.0.1"));
+    let _friend = bed.client();
+    bed.accept(1);
 }
 
 #[test]

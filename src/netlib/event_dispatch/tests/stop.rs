@@ -20,6 +20,22 @@ fn f47_a_stop_writes_what_is_queued_before_it_closes() {
 }
 
 #[test]
+fn another_thread_may_stop_a_loop_that_sleeps_or_has_not_begun() {
+    let bed = bed();
+    let (mut client, stopper) = (bed.client(), bed.dispatch.stopper());
+    let thread = bed.spawn();
+    client.send(&command(WHO_AM_I));
+    client.receive();
+    stopper.stop();
+    stopper.stop();
+    thread.join().unwrap();
+    assert!(client.is_closed());
+    let bed = super::bed();
+    bed.dispatch.stopper().stop();
+    bed.spawn().join().unwrap();
+}
+
+#[test]
 fn f48_a_stop_does_not_wait_for_a_peer_that_reads_nothing() {
     let mut bed = bed();
     let mut deaf = bed.client();

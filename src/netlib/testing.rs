@@ -1,0 +1,91 @@
+//! A service without a loop, sockets and clock, for the tests of its handlers.
+
+use std::mem;
+
+use super::im_conn::{ConnOps, ConnState};
+use super::net_handle::Slots;
+use super::{ConnHandler, ConnLimits, Cx, NetHandle, Netlib, PduHandler, check_loops, timer};
+use crate::base::im_pdu::{ImPdu, PduError, PduRef};
+
+/// Stands in for the loop: a test says what happens and looks at what was queued.
+pub(crate) struct TestBed<S: 'static> {
+    pub(crate) srv: S,
+    pub(crate) net: Netlib<S>,
+}
+
+impl<S> TestBed<S> {
+    pub(crate) fn new(srv: S) -> Self {
+        Self { srv, net: Netlib::new(0) }
+    }
+
+    pub(crate) fn cx(&mut self) -> Cx<'_, S> {
+        Cx { srv: &mut self.srv, net: &mut self.net }
+    }
+
+    /// A listener accepts a connection of this class.
+    pub(crate) fn accept<H: ConnHandler<Server = S>>(&mut self) -> NetHandle {
+        let ops = ConnOps::of::<H>();
+        let conn = self.net.add_conn(ops, ConnLimits::SERVER, ConnState::Connected);
+        let conn = conn.expect("a slot is free");
+        H::on_connect(&mut self.cx(), conn);
+        conn
+    }
+
+    /// A PDU arrives.
+    pub(crate) fn receive<H: PduHandler<Server = S>>(
+        &mut self,
+        conn: NetHandle,
+        pdu: &ImPdu,
+    ) -> Result<(), PduError> {
+        assert!(self.net.is_open(conn), "nothing arrives at a closed connection");
+        let tick = self.net.tick;
+        if let Some(conn) = self.net.conn_mut(conn) {
+            conn.last_recv_tick = tick;
+        }
+        H::handle_pdu(&mut self.cx(), conn, pdu.as_pdu())
+    }
+
+    /// The peer is gone: what netlib does before it tells the class, then that.
+    pub(crate) fn lose(&mut self, conn: NetHandle) {
+        let lost = self.net.open_conn_mut(conn).expect("an open connection");
+        lost.state = ConnState::Closing;
+        let on_close = lost.ops.on_close;
+        on_close(&mut self.cx(), conn);
+        self.net.conns.remove(conn, self.net.tick);
+    }
+
+    /// Time passes, then timers and loop callbacks run, and connections that failed are told.
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
+        self.net.set_tick(self.net.tick + ms);
+        timer::check_timers(&mut self.cx());
+        check_loops(&mut self.cx());
+        for (conn, _) in mem::take(&mut self.net.fail_list) {
+            if self.net.is_open(conn) {
+                self.lose(conn);
+            }
+        }
+    }
+
+    /// What was queued for this connection since the last look, in order.
+    pub(crate) fn sent(&mut self, conn: NetHandle) -> Vec<ImPdu> {
+        let mut bytes = Vec::new();
+        if let Some(conn) = self.net.conns.get_mut(conn) {
+            let written = conn.out.write_to(&mut bytes, &mut self.net.pool);
+            written.expect("a Vec takes everything");
+        }
+        let mut rest = &bytes[..];
+        let mut pdus = Vec::new();
+        while let Some(pdu) = PduRef::parse(rest, u32::MAX).expect("whole PDUs") {
+            rest = &rest[pdu.as_bytes().len()..];
+            pdus.push(pdu.to_owned());
+        }
+        assert!(rest.is_empty(), "half a PDU was queued");
+        pdus
+    }
+}
+
+/// Different handles, for state that only compares them.
+pub(crate) fn handles<const N: usize>() -> [NetHandle; N] {
+    let mut slots = Slots::new();
+    [(); N].map(|()| slots.insert((), 0).expect("a slot is free"))
+}

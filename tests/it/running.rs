@@ -1,0 +1,94 @@
+//! Services in threads, and peers that speak PDUs with them over real sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use teamtalk::base::config_file_reader::{ConfigError, ConfigFileReader};
+use teamtalk::base::im_pdu::{IM_PDU_HEADER_LEN, ImPdu, PduRef};
+use teamtalk::netlib::{EventDispatch, Stopper};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The configuration of a service from the text of its file.
+pub fn config<C>(
+    text: &str,
+    read: impl FnOnce(&mut ConfigFileReader) -> Result<C, ConfigError>,
+) -> C {
+    read(&mut ConfigFileReader::parse(Path::new("test.conf"), text.as_bytes())).unwrap()
+}
+
+/// A service whose loop runs in a thread. Dropping it stops the loop in good order.
+pub struct Running {
+    pub addrs: Vec<SocketAddr>,
+    stopper: Stopper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start<S: Send + 'static>(
+        (mut dispatch, mut srv, addrs): (EventDispatch<S>, S, Vec<SocketAddr>),
+    ) -> Self {
+        let _ = env_logger::builder().is_test(true).try_init();
+        let stopper = dispatch.stopper();
+        let thread = thread::spawn(move || dispatch.start_dispatch(&mut srv).unwrap());
+        Self { addrs, stopper, thread: Some(thread) }
+    }
+
+    pub fn peer(&self) -> Peer {
+        Peer::connect(self.addrs[0])
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        let result = self.thread.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(matches!(result, Some(Ok(()))), "the service panicked");
+        }
+    }
+}
+
+/// A blocking connection. Whatever it waits for has to come in time.
+pub struct Peer(TcpStream);
+
+impl Peer {
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(stream)
+    }
+
+    pub fn send(&mut self, pdu: &ImPdu) {
+        self.send_bytes(pdu.as_pdu().as_bytes());
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    #[track_caller]
+    pub fn receive(&mut self) -> ImPdu {
+        let mut bytes = vec![0; IM_PDU_HEADER_LEN];
+        self.0.read_exact(&mut bytes).unwrap();
+        let length = u32::from_be_bytes(*bytes.first_chunk().unwrap());
+        bytes.resize(length as usize, 0);
+        self.0.read_exact(&mut bytes[IM_PDU_HEADER_LEN..]).unwrap();
+        PduRef::parse(&bytes, length).unwrap().unwrap().to_owned()
+    }
+
+    /// The other side has ended the connection, in order or not, and sent nothing before.
+    #[track_caller]
+    pub fn assert_closed(&mut self) {
+        match self.0.read(&mut [0; 1]) {
+            Ok(length) => assert_eq!(length, 0, "not closed, it sends"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+}
