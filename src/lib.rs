@@ -49,6 +49,8 @@
 #![forbid(unsafe_code)]
 
 pub mod base;
+pub mod db_proxy_server;
 pub mod netlib;
 pub mod pb;
 pub mod route_server;
+pub mod storage;
