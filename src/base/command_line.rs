@@ -10,15 +10,16 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{env, io};
+use std::{env, fs, io};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use log::{error, info};
+use log::{error, info, warn};
 use thiserror::Error;
 
 use super::config_file_reader::{ConfigError, ConfigFileReader};
 use super::slog::{self, LogOptions};
+use super::util::write_pid;
 
 /// What a server is called.
 #[derive(Clone, Copy, Debug)]
@@ -120,24 +121,42 @@ fn start<C, E: fmt::Display>(
         print(out, format_args!("{}: ok\n", path.display()));
         return 0;
     }
-    if let Err(error) = slog::init(&options) {
+    if let Err(error) = slog::init(&options.log) {
         return fail(name, err, &error);
     }
     info!("{} {} starting config={}", name.program, version(), path.display());
     config.log_warnings();
-    match run(value) {
+    match run_with_pid_file(options.pid_file.as_deref(), || run(value)) {
         Ok(()) => {
             info!("{} stopped", name.program);
             0
         }
-        Err(error) => {
+        Err(text) => {
             // With the log on stderr this would be the same line twice.
-            if options.file.is_some() {
-                error!("{error:#}");
+            if options.log.file.is_some() {
+                error!("{text}");
             }
-            fail(name, err, &error)
+            fail(name, err, &text)
         }
     }
+}
+
+/// The pid file exists while the server runs, and for whoever finds it after a crash.
+fn run_with_pid_file<E: fmt::Display>(
+    pid_file: Option<&Path>,
+    run: impl FnOnce() -> Result<(), E>,
+) -> Result<(), String> {
+    if let Some(path) = pid_file {
+        write_pid(path).map_err(|error| error.to_string())?;
+    }
+    // Alternate form: `anyhow` puts the whole chain into one line.
+    let result = run().map_err(|error| format!("{error:#}"));
+    if let Some(path) = pid_file
+        && let Err(error) = fs::remove_file(path)
+    {
+        warn!("removing {}: {error}", path.display());
+    }
+    result
 }
 
 fn parse(
@@ -178,18 +197,24 @@ fn find_config(
     }
 }
 
+/// The keys every server knows.
+struct CommonOptions {
+    log: LogOptions,
+    pid_file: Option<PathBuf>,
+}
+
 fn read_config<C>(
     path: &Path,
     read: impl FnOnce(&mut ConfigFileReader) -> Result<C, ConfigError>,
-) -> Result<(ConfigFileReader, LogOptions, C), ConfigError> {
+) -> Result<(ConfigFileReader, CommonOptions, C), ConfigError> {
     let mut config = ConfigFileReader::load(path)?;
-    let options = LogOptions::read(&mut config)?;
+    let log = LogOptions::read(&mut config)?;
+    let pid_file = config.get_opt::<String>("PidFile")?.map(PathBuf::from);
     let value = read(&mut config)?;
-    Ok((config, options, value))
+    Ok((config, CommonOptions { log, pid_file }, value))
 }
 
 fn fail(name: ServerName, err: &mut impl Write, error: &impl fmt::Display) -> u8 {
-    // Alternate form: `anyhow` puts the whole chain into one line.
     let text = format!("{error:#}").replace(['\r', '\n'], " ");
     print(err, format_args!("{}: {text}\n", name.program));
     1
@@ -202,8 +227,6 @@ fn print(to: &mut impl Write, text: impl fmt::Display) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     const NAME: ServerName = ServerName {
@@ -323,5 +346,20 @@ mod tests {
         assert_eq!(fail(NAME, &mut err, &error), 1);
         let err = String::from_utf8(err).unwrap();
         assert_eq!(err, "route_server: cannot listen: port 1 is in use\n");
+    }
+
+    #[test]
+    fn the_pid_file_exists_while_the_server_runs() {
+        let dir = directory(&[]);
+        let path = dir.path().join("server.pid");
+        let result = run_with_pid_file(Some(&path), || {
+            assert_eq!(fs::read_to_string(&path).unwrap(), std::process::id().to_string());
+            Err(anyhow::anyhow!("inner").context("outer"))
+        });
+        assert_eq!(result, Err("outer: inner".to_owned()));
+        assert!(!path.exists());
+        let nowhere = dir.path().join("no/such/directory");
+        let result = run_with_pid_file(Some(&nowhere), || -> anyhow::Result<()> { panic!("ran") });
+        assert!(result.unwrap_err().contains("no/such/directory"));
     }
 }

@@ -301,6 +301,10 @@ mod tests {
         assert_eq!(untold(&mut users), [(1, ONLINE)]);
         users.remove_route_conn(again);
         assert_eq!(untold(&mut users), [(1, OFFLINE), (4, OFFLINE)]);
+        // Back and lost again before anybody was told.
+        users.set_online_users(again, [(1, PC)]);
+        users.remove_route_conn(again);
+        assert!(untold(&mut users).is_empty());
     }
 
     #[test]

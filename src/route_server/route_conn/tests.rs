@@ -103,8 +103,10 @@ fn told(bed: &mut Bed, conn: NetHandle) -> Vec<String> {
 #[test]
 fn f60_the_table_of_notifications_is_that_of_the_original() {
     // What user 1 does, and what both msg_servers are told.
-    let steps: [(usize, UserStatType, ClientType, &[&str]); 14] = [
+    let steps: [(usize, UserStatType, ClientType, &[&str]); 16] = [
         (0, ONLINE, PHONE, &[]),
+        (1, ONLINE, ClientType::Ios, &[]),
+        (1, OFFLINE, ClientType::Ios, &[]),
         (0, ONLINE, PC, &["1 pc 1", "1 is 1"]),
         (1, ONLINE, PHONE, &["1 pc 1"]),
         (1, OFFLINE, PHONE, &[]),
