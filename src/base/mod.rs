@@ -19,6 +19,7 @@
 //! token_bucket          how fast a connection may ask
 //! thread_pool           workers that keep the order of a key
 //! signals               signals as values
+//! unix_time             the time of the world
 //! util                  lists in values, the pid file
 //! ```
 
@@ -41,5 +42,6 @@ pub mod signals;
 pub mod slog;
 pub mod thread_pool;
 pub mod token_bucket;
+pub mod unix_time;
 pub mod util;
 pub mod util_pdu;

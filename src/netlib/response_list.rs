@@ -1,5 +1,6 @@
 //! The one door through which other threads reach the loop.
 
+use std::fmt;
 use std::sync::Arc;
 
 use mio::Waker;
@@ -17,6 +18,12 @@ pub struct ResponseList<T> {
 impl<T> Clone for ResponseList<T> {
     fn clone(&self) -> Self {
         Self { items: Arc::clone(&self.items), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl<T> fmt::Debug for ResponseList<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseList").field("items", &self.items.lock().len()).finish()
     }
 }
 

@@ -1,0 +1,22 @@
+//! The command about departments.
+
+use super::{Answer, Business, depart_model};
+use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
+use crate::pb::buddy::{ImDepartmentReq, ImDepartmentRsp};
+use crate::pb::cmd::{CID_BUDDY_LIST_DEPARTMENT_RESPONSE, SID_BUDDY_LIST};
+
+/// C++: db_proxy_server/business/DepartAction.cpp getChgedDepart
+pub fn get_chged_depart(business: &Business, pdu: PduRef<'_>) -> Answer {
+    let msg: ImDepartmentReq = pdu.decode()?;
+    let (dept_list, latest_update_time) =
+        depart_model::changed_departs(business, msg.latest_update_time)?;
+    let answer = ImDepartmentRsp {
+        user_id: msg.user_id,
+        latest_update_time,
+        dept_list,
+        attach_data: msg.attach_data,
+    };
+    let command_id = CID_BUDDY_LIST_DEPARTMENT_RESPONSE;
+    let header = PduHeader::new(SID_BUDDY_LIST, command_id, pdu.seq_num());
+    Ok(Some(ImPdu::encode_with(header, &answer)))
+}

@@ -1,0 +1,74 @@
+//! What the workers do with a request: one function per command, above the models.
+//!
+//! A handler runs on a worker, may block, and gives back the answer. It never holds two connections
+//! of one pool, and what it writes to the database is one transaction.
+
+pub mod depart_action;
+pub mod depart_model;
+pub mod inter_login;
+pub mod login;
+pub mod user_action;
+pub mod user_model;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::base::im_pdu::{ImPdu, PduError};
+use crate::storage::db_pool::{DbGuard, TEAMTALK_MASTER, TEAMTALK_SLAVE};
+use crate::storage::{CacheError, CacheManager, DbError, DbManager};
+
+/// What handlers work with, shared by all workers.
+pub struct Business {
+    /// The pools of database connections.
+    pub db: DbManager,
+    /// The pools of cache connections.
+    pub cache: CacheManager,
+    /// Failed logins under names that nobody has.
+    pub unknown_logins: login::UnknownLogins,
+    /// Unix seconds.
+    pub clock: fn() -> u32,
+}
+
+impl Business {
+    /// A connection for everything that writes, and for reading what was just written.
+    pub fn master(&self) -> Result<DbGuard<'_>, DbError> {
+        self.db.db_conn(TEAMTALK_MASTER)
+    }
+
+    /// A connection for reading what may be a moment old.
+    pub fn slave(&self) -> Result<DbGuard<'_>, DbError> {
+        self.db.db_conn(TEAMTALK_SLAVE)
+    }
+
+    /// Unix seconds.
+    pub fn now(&self) -> u32 {
+        (self.clock)()
+    }
+}
+
+impl fmt::Debug for Business {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Business").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+/// Why a request got no regular answer. It is logged, and refused where the protocol can.
+#[derive(Debug, Error)]
+pub enum HandlerError {
+    /// The database failed.
+    #[error("database: {0}")]
+    Db(#[from] DbError),
+    /// The cache failed.
+    #[error("cache: {0}")]
+    Cache(#[from] CacheError),
+    /// The request does not parse.
+    #[error(transparent)]
+    Pdu(#[from] PduError),
+}
+
+/// The answer to a request, if it has one.
+pub type Answer = Result<Option<ImPdu>, HandlerError>;

@@ -1,0 +1,162 @@
+//! Users: rows of IMUser.
+
+use bytes::Bytes;
+
+use super::{Business, HandlerError};
+use crate::base::limits::id_slices;
+use crate::pb::base_define::UserInfo;
+use crate::storage::sql::placeholders;
+use crate::storage::{DbError, Row, Value};
+
+/// A signature has at most as many bytes.
+///
+/// C++: db_proxy_server/business/UserAction.cpp changeUserSignInfo
+pub const SIGN_INFO_LEN_MAX: usize = 128;
+
+/// `status` of somebody who left the company; clients do not show him.
+const STATUS_LEFT: u32 = 3;
+
+const COLUMNS: &str =
+    "id, sex, nick, avatar, departId, email, name, phone, domain, status, sign_info, updated";
+
+/// What a login is checked against.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Who it would be.
+    pub user_info: UserInfo,
+    /// md5(md5(password) + salt) in lower-case hex.
+    pub password: String,
+    /// The salt.
+    pub salt: String,
+}
+
+/// The user of this login name who may log in.
+///
+/// C++: db_proxy_server/business/InterLogin.cpp CInterLoginStrategy::doLogin
+/// Differs: the name is a bound value, never a part of the statement (F4).
+pub fn credentials(business: &Business, name: &str) -> Result<Option<Credentials>, HandlerError> {
+    let sql = format!("select {COLUMNS}, password, salt from IMUser where name=? and status=0");
+    let found = business.slave()?.execute_query(&sql, &[name.into()])?;
+    // Databases compare names by their own rules; who logs in has to be called exactly so.
+    let same = |row: &Row<'_>| row.get::<&str>("name").is_ok_and(|found| found == name);
+    let Some(row) = found.rows().find(same) else {
+        return Ok(None);
+    };
+    Ok(Some(Credentials {
+        user_info: user_info(&row)?,
+        password: row.get_or_default("password")?,
+        salt: row.get_or_default("salt")?,
+    }))
+}
+
+/// The users of these ids; unknown ids are left out.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::getUsers
+/// Differs: long lists are worked on in slices (F29).
+pub fn users(business: &Business, ids: &[u32]) -> Result<Vec<UserInfo>, HandlerError> {
+    let mut users = Vec::new();
+    let mut conn = business.slave()?;
+    for ids in id_slices(ids) {
+        let sql = format!("select {COLUMNS} from IMUser where id in ({})", placeholders(ids.len()));
+        let ids: Vec<Value> = ids.iter().map(|&id| id.into()).collect();
+        for row in conn.execute_query(&sql, &ids)?.rows() {
+            users.push(user_info(&row)?);
+        }
+    }
+    Ok(users)
+}
+
+/// Who has changed since `last_time`, and up to when that is true. Time 0 asks for everybody who is
+/// still there.
+///
+/// The cursor never is the current second: who changes later within it is told the next time.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::getChangedId
+/// Differs: one query, and the cursor comes from the rows, so that several processes and the
+/// administrator's changes agree (F100, S16).
+pub fn changed_users(
+    business: &Business,
+    last_time: u32,
+) -> Result<(Vec<UserInfo>, u32), HandlerError> {
+    let mut conn = business.slave()?;
+    let newest = conn.execute_query("select max(updated) as newest from IMUser", &[])?;
+    let newest: u32 = match newest.first() {
+        Some(row) => row.get_or_default("newest")?,
+        None => 0,
+    };
+    if newest <= last_time {
+        return Ok((Vec::new(), last_time));
+    }
+    let (condition, value) =
+        if last_time == 0 { ("status != ?", STATUS_LEFT) } else { ("updated >= ?", last_time) };
+    let sql = format!("select {COLUMNS} from IMUser where {condition}");
+    let rows = conn.execute_query(&sql, &[value.into()])?;
+    let users = rows.rows().map(|row| user_info(&row)).collect::<Result<_, DbError>>()?;
+    Ok((users, newest.min(business.now().saturating_sub(1)).max(last_time)))
+}
+
+/// Changes a signature; false when there is no such user.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::updateUserSignInfo
+pub fn update_user_sign_info(
+    business: &Business,
+    user_id: u32,
+    sign_info: &str,
+) -> Result<bool, HandlerError> {
+    let sql = "update IMUser set sign_info=?, updated=? where id=?";
+    let values = [sign_info.into(), business.now().into(), user_id.into()];
+    Ok(business.master()?.execute_update(sql, &values)? > 0)
+}
+
+/// Changes an avatar; false when there is no such user.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::updateUser
+/// Differs: the command for it has a handler (F77).
+pub fn update_user_avatar(
+    business: &Business,
+    user_id: u32,
+    avatar: &str,
+) -> Result<bool, HandlerError> {
+    let sql = "update IMUser set avatar=?, updated=? where id=?";
+    let values = [avatar.into(), business.now().into(), user_id.into()];
+    Ok(business.master()?.execute_update(sql, &values)? > 0)
+}
+
+/// Turns quiet hours on or off; false when there is no such user.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::updatePushShield
+/// Differs: what is set already is no failure (F94).
+pub fn update_push_shield(
+    business: &Business,
+    user_id: u32,
+    shield_status: u32,
+) -> Result<bool, HandlerError> {
+    let sql = "update IMUser set push_shield_status=?, updated=? where id=?";
+    let values = [shield_status.into(), business.now().into(), user_id.into()];
+    Ok(business.master()?.execute_update(sql, &values)? > 0)
+}
+
+/// Whether quiet hours are on; `None` when there is no such user.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::getPushShield
+pub fn push_shield(business: &Business, user_id: u32) -> Result<Option<u32>, HandlerError> {
+    let sql = "select push_shield_status from IMUser where id=?";
+    let found = business.master()?.execute_query(sql, &[user_id.into()])?;
+    Ok(found.first().map(|row| row.get_or_default("push_shield_status")).transpose()?)
+}
+
+fn user_info(row: &Row<'_>) -> Result<UserInfo, DbError> {
+    Ok(UserInfo {
+        user_id: row.get("id")?,
+        user_gender: row.get_or_default("sex")?,
+        user_nick_name: row.get_or_default("nick")?,
+        avatar_url: Bytes::from(row.get_or_default::<String>("avatar")?),
+        department_id: row.get_or_default("departId")?,
+        email: row.get_or_default("email")?,
+        user_real_name: row.get_or_default("name")?,
+        user_tel: row.get_or_default("phone")?,
+        user_domain: row.get_or_default("domain")?,
+        status: row.get_or_default("status")?,
+        sign_info: Some(row.get_or_default("sign_info")?),
+    })
+}

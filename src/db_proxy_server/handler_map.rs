@@ -1,0 +1,27 @@
+//! Which function answers which command.
+
+use super::business::{Answer, Business, depart_action, login, user_action};
+use crate::base::im_pdu::PduRef;
+use crate::pb::cmd::*;
+
+/// What answers a command. Runs on a worker.
+///
+/// C++: db_proxy_server/ProxyTask.h pdu_handler_t
+pub type PduHandler = fn(&Business, PduRef<'_>) -> Answer;
+
+/// The function for a command, in the order of the original's table.
+///
+/// C++: db_proxy_server/HandlerMap.cpp CHandlerMap::Init
+pub fn handler(command_id: u16) -> Option<PduHandler> {
+    Some(match command_id {
+        CID_OTHER_VALIDATE_REQ => login::do_login,
+        CID_LOGIN_REQ_PUSH_SHIELD => user_action::do_push_shield,
+        CID_LOGIN_REQ_QUERY_PUSH_SHIELD => user_action::do_query_push_shield,
+        CID_BUDDY_LIST_USER_INFO_REQUEST => user_action::get_user_info,
+        CID_BUDDY_LIST_ALL_USER_REQUEST => user_action::get_changed_user,
+        CID_BUDDY_LIST_DEPARTMENT_REQUEST => depart_action::get_chged_depart,
+        CID_BUDDY_LIST_CHANGE_AVATAR_REQUEST => user_action::change_user_avatar,
+        CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST => user_action::change_user_sign_info,
+        _ => return None,
+    })
+}

@@ -1,0 +1,185 @@
+//! db_proxy_server: reads and writes everything that is kept, on behalf of the other servers.
+//!
+//! ```text
+//! msg_server ──────┐ PDU, port 10600                      ┌──► MySQL, or a file
+//! http_msg_server ─┴────────────────► loop ──► workers ───┤
+//!                                      ▲          │       └──► Redis, or the same file
+//!                                      └─ answers ┘
+//! ```
+//!
+//! The loop never touches the database: it hands requests to workers and sends what comes back.
+//! Requests of one user keep their order; a full queue stops reading from whoever fills it.
+//!
+//! - [`proxy_conn`]: connections of other servers.
+//! - [`handler_map`]: which function answers which command.
+//! - [`proxy_task`]: a request on its way through a worker.
+//! - [`business`]: the functions, and the models below them.
+
+pub mod business;
+pub mod handler_map;
+pub mod proxy_conn;
+pub mod proxy_task;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+
+use log::{info, warn};
+
+use crate::base::allow_list::AllowList;
+use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
+use crate::base::config_value::HostList;
+use crate::base::signals::Signal;
+use crate::base::thread_pool::ThreadPool;
+use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
+use crate::storage::{CacheManager, DbManager};
+use business::Business;
+use business::login::UnknownLogins;
+use proxy_conn::ProxyConn;
+use proxy_task::{ProxyTask, ResponsePdu};
+
+type Cx<'a> = crate::netlib::Cx<'a, DbProxyServer>;
+
+/// Most connections at a time. A msg_server has a handful.
+pub const CONN_MAX: usize = 4096;
+
+/// Requests that may wait for a worker.
+pub const QUEUE_MAX: usize = 8192;
+
+/// What the configuration file says.
+#[derive(Debug)]
+pub struct DbProxyServerConfig {
+    /// `ListenIP`: addresses or host names, separated by `;`.
+    pub listen_ip: String,
+    /// `ListenPort`.
+    pub listen_port: u16,
+    /// `AllowIP`: who may connect.
+    pub allow_ip: AllowList,
+    /// `ThreadNum`: workers.
+    pub thread_num: NonZeroUsize,
+    /// `DBInstances` and what belongs to them.
+    pub db: DbManager,
+    /// `CacheInstances` and what belongs to them.
+    pub cache: CacheManager,
+}
+
+impl DbProxyServerConfig {
+    /// Reads the keys of `dbproxyserver.conf`.
+    ///
+    /// # Errors
+    /// A key is missing, or its value is wrong.
+    pub fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
+            listen_port: config.get("ListenPort")?,
+            allow_ip: config.get_opt("AllowIP")?.unwrap_or_default(),
+            thread_num: config.get("ThreadNum")?,
+            db: DbManager::from_config(config)?,
+            cache: CacheManager::from_config(config)?,
+        })
+    }
+}
+
+/// The state of the service.
+#[derive(Debug)]
+pub struct DbProxyServer {
+    proxy_conns: ConnMap<ProxyConn>,
+    workers: ThreadPool<ProxyTask>,
+    responses: ResponseList<ResponsePdu>,
+    /// The queue of the workers has room again.
+    room: ResponseList<()>,
+    /// What the full queue did not take; its senders are not read from.
+    refused: VecDeque<ProxyTask>,
+    /// Requests that are with the workers.
+    in_flight: usize,
+    /// Since when the service is stopping.
+    stop_tick: Option<u64>,
+}
+
+impl DbProxyServer {
+    /// The loop that serves this configuration, its service, and the addresses it listens on. The
+    /// tables are brought up to date first.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, a thread cannot be started, or the database is not to be
+    /// had or newer than this program.
+    pub fn dispatch(
+        config: DbProxyServerConfig,
+        clock: fn() -> u32,
+    ) -> anyhow::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
+        config.db.migrate()?;
+        let mut dispatch = EventDispatch::new()?;
+        let options = ListenOptions {
+            conn_max: CONN_MAX,
+            allow: config.allow_ip,
+            ..ListenOptions::new(ConnLimits::SERVER)
+        };
+        let addrs =
+            dispatch.listen_on::<ProxyConn>(&config.listen_ip, config.listen_port, options)?;
+        let business = Business {
+            db: config.db,
+            cache: config.cache,
+            unknown_logins: UnknownLogins::default(),
+            clock,
+        };
+        let srv = Self::new(&dispatch, config.thread_num, business)?;
+        proxy_conn::init_proxy_conn(dispatch.net());
+        Ok((dispatch, srv, addrs))
+    }
+
+    fn new(
+        dispatch: &EventDispatch<Self>,
+        thread_num: NonZeroUsize,
+        business: Business,
+    ) -> io::Result<Self> {
+        let responses = dispatch.response_list();
+        let room: ResponseList<()> = dispatch.response_list();
+        let (answers, telling) = (responses.clone(), room.clone());
+        let queue_max = NonZeroUsize::new(QUEUE_MAX).expect("not zero");
+        let work = move |tasks| proxy_task::run(&business, &answers, tasks);
+        let one = NonZeroUsize::MIN;
+        let workers = ThreadPool::with_batches("db worker", thread_num, queue_max, one, work)?;
+        workers.notify_room(move || telling.push(()));
+        Ok(Self {
+            proxy_conns: ConnMap::default(),
+            workers,
+            responses,
+            room,
+            refused: VecDeque::new(),
+            in_flight: 0,
+            stop_tick: None,
+        })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The service cannot start, or its loop fails.
+///
+/// C++: db_proxy_server/db_proxy_server.cpp main
+pub fn run(config: DbProxyServerConfig, clock: fn() -> u32) -> anyhow::Result<()> {
+    if let Err(error) = raise_open_files_limit() {
+        warn!("the limit of open files stays as it is: {error}");
+    }
+    let allowed = config.allow_ip.clone();
+    let (mut dispatch, mut srv, addrs) = DbProxyServer::dispatch(config, clock)?;
+    let signals = [Signal::Terminate, Signal::Interrupt, Signal::Hangup];
+    dispatch.handle_signals(&signals, on_signal)?;
+    for addr in addrs {
+        info!("listening addr={addr} allowed={allowed}");
+    }
+    dispatch.start_dispatch(&mut srv)?;
+    Ok(())
+}
+
+fn on_signal(cx: &mut Cx<'_>, signal: Signal) {
+    if signal.is_stop() {
+        info!("stopping signal={signal:?} conns={}", cx.srv.proxy_conns.len());
+        proxy_conn::stop(cx);
+    } else {
+        info!("signal={signal:?} ignored: every key takes effect at the start only");
+    }
+}
