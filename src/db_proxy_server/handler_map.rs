@@ -1,6 +1,6 @@
 //! Which function answers which command.
 
-use super::business::{Answer, Business, depart_action, login, user_action};
+use super::business::{Answer, Business, depart_action, login, message_content, user_action};
 use crate::base::im_pdu::PduRef;
 use crate::pb::cmd::*;
 
@@ -17,6 +17,8 @@ pub fn handler(command_id: u16) -> Option<PduHandler> {
         CID_OTHER_VALIDATE_REQ => login::do_login,
         CID_LOGIN_REQ_PUSH_SHIELD => user_action::do_push_shield,
         CID_LOGIN_REQ_QUERY_PUSH_SHIELD => user_action::do_query_push_shield,
+        CID_MSG_DATA => message_content::send_message,
+        CID_MSG_READ_ACK => message_content::clear_unread_msg_counter,
         CID_BUDDY_LIST_USER_INFO_REQUEST => user_action::get_user_info,
         CID_BUDDY_LIST_ALL_USER_REQUEST => user_action::get_changed_user,
         CID_BUDDY_LIST_DEPARTMENT_REQUEST => depart_action::get_chged_depart,

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The loop never touches the database: it hands requests to workers and sends what comes back.
-//! Requests of one user keep their order; a full queue stops reading from whoever fills it.
+//! Requests of one user, and of one conversation, keep their order; a full queue stops reading from whoever fills it.
 //!
 //! - [`proxy_conn`]: connections of other servers.
 //! - [`handler_map`]: which function answers which command.
@@ -37,6 +37,9 @@ use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseL
 use crate::storage::{CacheManager, DbManager};
 use business::Business;
 use business::login::UnknownLogins;
+use business::message_batch::BATCH_MAX;
+use business::msg_ids::MsgIds;
+use business::relation_model::Relations;
 use proxy_conn::ProxyConn;
 use proxy_task::{ProxyTask, ResponsePdu};
 
@@ -122,6 +125,8 @@ impl DbProxyServer {
             db: config.db,
             cache: config.cache,
             unknown_logins: UnknownLogins::default(),
+            relations: Relations::default(),
+            msg_ids: MsgIds::default(),
             clock,
         };
         let srv = Self::new(&dispatch, config.thread_num, business)?;
@@ -139,8 +144,9 @@ impl DbProxyServer {
         let (answers, telling) = (responses.clone(), room.clone());
         let queue_max = NonZeroUsize::new(QUEUE_MAX).expect("not zero");
         let work = move |tasks| proxy_task::run(&business, &answers, tasks);
-        let one = NonZeroUsize::MIN;
-        let workers = ThreadPool::with_batches("db worker", thread_num, queue_max, one, work)?;
+        let batch_max = NonZeroUsize::new(BATCH_MAX).expect("not zero");
+        let workers =
+            ThreadPool::with_batches("db worker", thread_num, queue_max, batch_max, work)?;
         workers.notify_room(move || telling.push(()));
         Ok(Self {
             proxy_conns: ConnMap::default(),

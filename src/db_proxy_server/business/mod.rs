@@ -7,9 +7,15 @@ pub mod depart_action;
 pub mod depart_model;
 pub mod inter_login;
 pub mod login;
+pub mod message_batch;
+pub mod message_content;
+pub mod msg_ids;
+pub mod relation_model;
 pub mod user_action;
 pub mod user_model;
 
+#[cfg(test)]
+mod message_tests;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +35,10 @@ pub struct Business {
     pub cache: CacheManager,
     /// Failed logins under names that nobody has.
     pub unknown_logins: login::UnknownLogins,
+    /// The numbers of relations.
+    pub relations: relation_model::Relations,
+    /// The numbers of messages.
+    pub msg_ids: msg_ids::MsgIds,
     /// Unix seconds.
     pub clock: fn() -> u32,
 }
@@ -68,6 +78,9 @@ pub enum HandlerError {
     /// The request does not parse.
     #[error(transparent)]
     Pdu(#[from] PduError),
+    /// The cache gave a number that cannot be one of a message.
+    #[error("the cache counts messages wrongly")]
+    NoMsgId,
 }
 
 /// The answer to a request, if it has one.

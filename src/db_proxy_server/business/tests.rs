@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use prost::Message;
 
 use super::login::{FAILURE_WINDOW_S, FAILURES_MAX, UnknownLogins};
+use super::msg_ids::MsgIds;
+use super::relation_model::Relations;
 use super::{Business, depart_action, login, user_action};
 use crate::base::config_file_reader::ConfigFileReader;
 use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
@@ -21,21 +23,23 @@ const NOW: u32 = 1_700_000_000;
 const SEQ_NUM: u16 = 77;
 
 /// Storage in a directory of its own.
-struct Bed {
-    business: Business,
+pub(super) struct Bed {
+    pub(super) business: Business,
     _directory: tempfile::TempDir,
 }
 
-fn bed() -> Bed {
+pub(super) fn bed() -> Bed {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("teamtalk.db");
     let mut text =
-        "DBInstances=teamtalk_master,teamtalk_slave\nCacheInstances=token,unread\n".to_owned();
+        "DBInstances=teamtalk_master,teamtalk_slave\nCacheInstances=token,unread,group_member\n"
+            .to_owned();
     for (name, driver) in [
         ("teamtalk_master", "sqlite"),
         ("teamtalk_slave", "sqlite"),
         ("token", "embedded"),
         ("unread", "embedded"),
+        ("group_member", "embedded"),
     ] {
         text += &format!("{name}_driver={driver}\n{name}_path={}\n", path.display());
     }
@@ -44,6 +48,8 @@ fn bed() -> Bed {
         db: DbManager::from_config(&mut config).unwrap(),
         cache: CacheManager::from_config(&mut config).unwrap(),
         unknown_logins: UnknownLogins::default(),
+        relations: Relations::default(),
+        msg_ids: MsgIds::default(),
         clock: || NOW,
     };
     business.db.migrate().unwrap();
@@ -51,7 +57,7 @@ fn bed() -> Bed {
 }
 
 impl Bed {
-    fn execute(&self, sql: &str, values: &[Value]) {
+    pub(super) fn execute(&self, sql: &str, values: &[Value]) {
         self.business.master().unwrap().execute_update(sql, values).unwrap();
     }
 
@@ -320,5 +326,5 @@ fn garbage_is_an_error_of_every_other_handler() {
     let pdu: PduRef<'_> = request.as_pdu();
     let handlers = COMMANDS.iter().filter_map(|(command_id, _)| handler(*command_id));
     let failed = handlers.filter(|handler| handler(&bed.business, pdu).is_err()).count();
-    assert_eq!(failed, 7);
+    assert_eq!(failed, 8, "sendMessage and doLogin answer even that");
 }

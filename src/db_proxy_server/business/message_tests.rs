@@ -1,0 +1,219 @@
+//! Messages on the embedded driver: numbers, order, what is stored and what it costs.
+
+use super::message_batch::BATCH_MAX;
+use super::message_content::{clear_unread_msg_counter, send_messages};
+use super::tests::{Bed, bed};
+use crate::base::im_pdu::{ImPdu, PduHeader};
+use crate::pb::base_define::{MsgType, SessionType};
+use crate::pb::cmd::{CID_MSG_DATA, SID_MSG};
+use crate::pb::message::{ImMsgData, ImMsgDataReadAck};
+use crate::storage::cache_pool::{GROUP_MEMBER, UNREAD};
+use crate::storage::db_pool::TEAMTALK_MASTER;
+
+fn text(from_user_id: u32, to_session_id: u32, text: &str) -> ImMsgData {
+    ImMsgData {
+        from_user_id,
+        to_session_id,
+        msg_id: 0,
+        create_time: 1_600_000_000,
+        msg_type: MsgType::SingleText.into(),
+        msg_data: text.as_bytes().to_vec().into(),
+        attach_data: Some(b"mine".as_slice().into()),
+    }
+}
+
+fn group_text(from_user_id: u32, group_id: u32, data: &str) -> ImMsgData {
+    ImMsgData { msg_type: MsgType::GroupText.into(), ..text(from_user_id, group_id, data) }
+}
+
+impl Bed {
+    /// The numbers the messages got, sent as one batch.
+    fn send(&self, msgs: &[ImMsgData]) -> Vec<u32> {
+        let pdus: Vec<ImPdu> = (0..)
+            .zip(msgs)
+            .map(|(seq, msg)| ImPdu::encode_with(PduHeader::new(SID_MSG, CID_MSG_DATA, seq), msg))
+            .collect();
+        let pdus: Vec<_> = pdus.iter().map(ImPdu::as_pdu).collect();
+        let answers = send_messages(&self.business, &pdus);
+        assert_eq!(answers.len(), msgs.len());
+        let msg_id = |((seq, msg), answer): ((u16, &ImMsgData), Option<ImPdu>)| {
+            let answer = answer.unwrap();
+            assert_eq!(answer.as_pdu().header().seq_num, seq);
+            let answer: ImMsgData = answer.as_pdu().decode().unwrap();
+            assert_eq!(ImMsgData { msg_id: 0, ..answer.clone() }, *msg);
+            answer.msg_id
+        };
+        (0..).zip(msgs).zip(answers).map(msg_id).collect()
+    }
+
+    fn numbers(&self, sql: &str) -> Vec<u32> {
+        let rows = self.business.master().unwrap().execute_query(sql, &[]).unwrap();
+        rows.rows().map(|row| row.get("n").unwrap()).collect()
+    }
+
+    fn stored(&self) -> usize {
+        (0..8)
+            .flat_map(|k| [format!("IMMessage_{k}"), format!("IMGroupMessage_{k}")])
+            .map(|table| self.numbers(&format!("select count(*) as n from {table}"))[0] as usize)
+            .sum()
+    }
+
+    fn unread(&self, user_id: u32, peer_id: u32) -> Option<String> {
+        let mut cache = self.business.cache.cache_conn(UNREAD).unwrap();
+        cache.hget(&format!("unread_{user_id}"), &peer_id.to_string()).unwrap()
+    }
+
+    fn join(&self, group_id: u32, user_id: u32) {
+        let mut cache = self.business.cache.cache_conn(GROUP_MEMBER).unwrap();
+        cache.hset(&format!("group_member_{group_id}"), &user_id.to_string(), "1").unwrap();
+    }
+}
+
+#[test]
+fn messages_of_a_conversation_are_numbered_from_one_in_their_order() {
+    let bed = bed();
+    let batch = [text(1, 2, "a"), text(2, 1, "b"), text(1, 3, "c"), text(1, 2, "d")];
+    assert_eq!(bed.send(&batch), [1, 2, 1, 3]);
+    assert_eq!(bed.send(&[text(2, 1, "e")]), [4]);
+    let contents = bed.business.master().unwrap();
+    drop(contents);
+    let ids = bed.numbers("select msgId as n from IMMessage_1 where relateId=1 order by msgId");
+    assert_eq!(ids, [1, 2, 3, 4]);
+    assert_eq!((bed.unread(2, 1).as_deref(), bed.unread(1, 2).as_deref()), (Some("2"), Some("2")));
+    assert_eq!(bed.unread(3, 1).as_deref(), Some("1"));
+}
+
+#[test]
+fn f93_both_sessions_come_to_the_top() {
+    let bed = bed();
+    bed.send(&[text(1, 2, "a"), group_text(1, 9, "not a member")]);
+    let sessions =
+        "select userId * 10 + peerId as n from IMRecentSession where status=0 order by n";
+    assert_eq!(bed.numbers(sessions), [12, 21]);
+    bed.execute("update IMRecentSession set status=1, updated=5", &[]);
+    bed.send(&[text(1, 2, "b")]);
+    assert_eq!(bed.numbers(sessions), [12, 21], "a removed session comes back");
+    assert_eq!(bed.numbers("select count(*) as n from IMRecentSession where updated > 5"), [2]);
+}
+
+#[test]
+fn f92_what_cannot_be_stored_is_refused_with_number_0() {
+    let bed = bed();
+    let bad = [
+        text(1, 1, "to oneself"),
+        text(0, 2, "from nobody"),
+        text(1, 0, "to nobody"),
+        text(1, 2, ""),
+        ImMsgData { msg_type: 0x55, ..text(1, 2, "x") },
+        ImMsgData { msg_data: b"\xff\xfe".as_slice().into(), ..text(1, 2, "x") },
+        group_text(1, 9, "not a member"),
+    ];
+    assert_eq!(bed.send(&bad), [0; 7]);
+    assert_eq!(bed.stored(), 0);
+    assert_eq!(bed.send(&[bad[0].clone(), text(1, 2, "good"), bad[3].clone()]), [0, 1, 0]);
+    // A failing database: nothing is acknowledged, and nothing is left behind.
+    bed.execute("alter table IMRecentSession rename to away", &[]);
+    assert_eq!(bed.send(&[text(1, 2, "a"), text(3, 4, "b")]), [0, 0]);
+    bed.execute("alter table away rename to IMRecentSession", &[]);
+    assert_eq!((bed.stored(), bed.unread(2, 1).as_deref()), (1, Some("1")));
+    let ids = bed.send(&[text(1, 2, "c")]);
+    assert!(ids[0] > 1, "{ids:?}");
+}
+
+#[test]
+fn one_message_that_does_not_fit_costs_the_others_nothing() {
+    let bed = bed();
+    let long = "x".repeat(20 << 20);
+    assert_eq!(
+        bed.send(&[text(1, 2, "a"), text(3, 4, &long), text(5, 6, "b")])
+            .iter()
+            .filter(|id| **id == 0)
+            .count(),
+        1
+    );
+    assert_eq!(bed.stored(), 2);
+}
+
+#[test]
+fn f91_s1_a_lost_cache_gives_no_number_twice() {
+    let bed = bed();
+    bed.join(9, 1);
+    let batch: Vec<_> = (0..10).flat_map(|_| [text(1, 2, "a"), group_text(1, 9, "b")]).collect();
+    bed.send(&batch);
+    for forget_too in [false, true] {
+        let mut cache = bed.business.cache.cache_conn(UNREAD).unwrap();
+        cache.del("msg_id_1").unwrap();
+        cache.set("group_msg_id_9", "3").unwrap();
+        drop(cache);
+        if forget_too {
+            // Another process, which has met neither conversation.
+            bed.business.msg_ids.doubt([
+                super::msg_ids::Conversation::Single(1),
+                super::msg_ids::Conversation::Group(9),
+            ]);
+        }
+        let last = bed.numbers("select max(msgId) as n from IMMessage_1")[0];
+        let last_of_group = bed.numbers("select max(msgId) as n from IMGroupMessage_1")[0];
+        let ids = bed.send(&[text(2, 1, "c"), group_text(1, 9, "d"), text(2, 1, "e")]);
+        assert!(ids[0] > last && ids[2] == ids[0] + 1 && ids[1] > last_of_group, "{ids:?}");
+    }
+}
+
+#[test]
+fn f91_numbers_that_somebody_else_used_meanwhile_are_taken_anew() {
+    let bed = bed();
+    bed.send(&[text(1, 2, "a")]);
+    // Stored behind our back, as by a process that was given the same numbers.
+    bed.execute(
+        "insert into IMMessage_1 (relateId, fromId, toId, msgId, content, type, status, created, updated) \
+         values (1,1,2,2,'x',1,0,1,1), (1,1,2,3,'x',1,0,1,1)",
+        &[],
+    );
+    let ids = bed.send(&[text(1, 2, "b"), text(1, 2, "c")]);
+    assert!(ids[0] > 3 && ids[1] == ids[0] + 1, "{ids:?}");
+}
+
+#[test]
+fn who_writes_to_a_group_has_seen_it_so_far() {
+    let bed = bed();
+    bed.join(9, 1);
+    bed.join(9, 2);
+    bed.send(&[group_text(1, 9, "a"), group_text(2, 9, "b"), group_text(1, 9, "c")]);
+    let count = |key: &str| {
+        bed.business.cache.cache_conn(UNREAD).unwrap().hget(key, "count").unwrap().unwrap()
+    };
+    assert_eq!(count("9_im_group_msg"), "3");
+    assert_eq!((count("1_9_im_user_group"), count("2_9_im_user_group")), ("3".into(), "2".into()));
+    let ack = |session_id, session_type: SessionType| {
+        let session_type = session_type.into();
+        let msg = ImMsgDataReadAck { user_id: 2, session_id, msg_id: 3, session_type };
+        let pdu = ImPdu::encode(SID_MSG, 0x0303, 0, &msg);
+        assert!(clear_unread_msg_counter(&bed.business, pdu.as_pdu()).unwrap().is_none());
+    };
+    ack(9, SessionType::Group);
+    assert_eq!(count("2_9_im_user_group"), "3");
+    bed.send(&[text(1, 2, "d")]);
+    ack(1, SessionType::Single);
+    assert_eq!(bed.unread(2, 1), None);
+}
+
+#[test]
+fn a_message_costs_what_the_module_says() {
+    let bed = bed();
+    let batch: Vec<_> = (0..BATCH_MAX as u32).map(|i| text(1 + i, 1001 + i, "a")).collect();
+    // The first time, relations and numbers are looked up.
+    bed.send(&batch);
+    let cost = |msgs: &[ImMsgData]| {
+        let pools = || {
+            let db = bed.business.db.pool(TEAMTALK_MASTER).unwrap().counters();
+            (db, bed.business.cache.pool(UNREAD).unwrap().counters())
+        };
+        let (db, cache) = pools();
+        bed.send(msgs);
+        let (db_after, cache_after) = pools();
+        let db = db_after.since(db);
+        (db.statements, db.commits, cache_after.since(cache).round_trips)
+    };
+    assert_eq!(cost(&batch[..1]), (2, 1, 2));
+    assert_eq!(cost(&batch), (9, 1, 2), "one statement for each of eight tables, one for sessions");
+}

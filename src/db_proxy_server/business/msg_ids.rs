@@ -1,0 +1,182 @@
+//! Numbers for the messages of a conversation: 1, 2, 3 and so on, never one twice.
+//!
+//! They are counted in the cache, where an original db_proxy_server counts them as well. The cache
+//! may be lost, though, and then counts from 1 again. So the first number a process is given for a
+//! conversation is held against the stored messages, and so is one that does not grow. What even
+//! that lets through, because two processes met a cache that was just lost, meets the unique key of
+//! the table: the batch is rolled back and numbered anew.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::{Business, HandlerError};
+use crate::storage::cache_pool::UNREAD;
+use crate::storage::sql::placeholders;
+use crate::storage::{CacheCmd, CacheReply, DbConn, Value};
+
+/// Conversations whose last number is remembered; beyond this many all are forgotten, and held
+/// against the stored messages again.
+pub const REMEMBERED_MAX: usize = 500_000;
+
+/// Tables the messages of each kind are spread over.
+pub const SHARDS: u32 = 8;
+
+/// What a message belongs to.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Conversation {
+    /// Two users, by the number of their relation.
+    Single(u32),
+    /// A group.
+    Group(u32),
+}
+
+impl Conversation {
+    fn key(self) -> String {
+        match self {
+            Self::Single(relate_id) => format!("msg_id_{relate_id}"),
+            Self::Group(group_id) => format!("group_msg_id_{group_id}"),
+        }
+    }
+
+    /// The table of its messages.
+    pub fn table(self) -> String {
+        match self {
+            Self::Single(relate_id) => format!("IMMessage_{}", relate_id % SHARDS),
+            Self::Group(group_id) => format!("IMGroupMessage_{}", group_id % SHARDS),
+        }
+    }
+
+    /// The column that says to which conversation a message belongs.
+    pub fn column(self) -> &'static str {
+        match self {
+            Self::Single(_) => "relateId",
+            Self::Group(_) => "groupId",
+        }
+    }
+
+    /// The number in that column.
+    pub fn id(self) -> u32 {
+        match self {
+            Self::Single(id) | Self::Group(id) => id,
+        }
+    }
+}
+
+/// The last numbers this process was given.
+#[derive(Debug, Default)]
+pub struct MsgIds {
+    last: Mutex<HashMap<Conversation, u32>>,
+}
+
+impl MsgIds {
+    /// Takes `count` numbers in a row for each conversation and gives the first of each row.
+    ///
+    /// C++: db_proxy_server/business/MessageModel.cpp CMessageModel::getMsgId
+    /// Differs: survives the loss of the cache, and a failing cache gives no number instead of
+    /// 4294967295 (F91, S1, S2).
+    pub fn take(
+        &self,
+        business: &Business,
+        conn: &mut dyn DbConn,
+        wanted: &[(Conversation, u32)],
+    ) -> Result<HashMap<Conversation, u32>, HandlerError> {
+        let mut firsts = count_on(business, wanted)?;
+        let doubtful: Vec<(Conversation, u32)> = {
+            let last = self.last.lock();
+            let is_doubtful = |(conversation, _): &&(Conversation, u32)| {
+                last.get(conversation).is_none_or(|&last| firsts[conversation] <= last)
+            };
+            wanted.iter().filter(is_doubtful).copied().collect()
+        };
+        if !doubtful.is_empty() {
+            let stored = stored_max(conn, &doubtful)?;
+            // How far the cache is behind, and once more what is wanted.
+            let behind: Vec<(Conversation, u32)> = doubtful
+                .iter()
+                .filter_map(|&(conversation, count)| {
+                    let missing = stored.get(&conversation)?.checked_sub(firsts[&conversation])?;
+                    Some((conversation, missing + 1 + count))
+                })
+                .collect();
+            for (conversation, first) in count_on(business, &behind)? {
+                let moved = behind.iter().find(|(c, _)| *c == conversation).map_or(0, |b| b.1);
+                let count = doubtful.iter().find(|(c, _)| *c == conversation).map_or(0, |d| d.1);
+                firsts.insert(conversation, first + moved - count);
+            }
+        }
+        let mut last = self.last.lock();
+        if last.len() + wanted.len() > REMEMBERED_MAX {
+            last.clear();
+        }
+        for (conversation, count) in wanted {
+            last.insert(*conversation, firsts[conversation] + count - 1);
+        }
+        Ok(firsts)
+    }
+
+    /// Doubts the numbers of these conversations: the next ones are held against what is stored.
+    pub fn doubt(&self, conversations: impl IntoIterator<Item = Conversation>) {
+        let mut last = self.last.lock();
+        for conversation in conversations {
+            last.remove(&conversation);
+        }
+    }
+}
+
+/// Counts on in the cache, in one round trip, and gives the first of each row of numbers.
+fn count_on(
+    business: &Business,
+    wanted: &[(Conversation, u32)],
+) -> Result<HashMap<Conversation, u32>, HandlerError> {
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let cmds: Vec<CacheCmd> = wanted
+        .iter()
+        .map(|(conversation, count)| CacheCmd::IncrBy {
+            key: conversation.key(),
+            by: i64::from(*count),
+        })
+        .collect();
+    let replies = business.cache.cache_conn(UNREAD)?.pipeline(&cmds)?;
+    let first = |(&(conversation, count), reply): (&(Conversation, u32), CacheReply)| {
+        let reached = reply.into_int()?;
+        let first = reached - i64::from(count) + 1;
+        match (u32::try_from(first), u32::try_from(reached)) {
+            (Ok(first), Ok(_)) if first > 0 => Ok((conversation, first)),
+            _ => Err(HandlerError::NoMsgId),
+        }
+    };
+    wanted.iter().zip(replies).map(first).collect()
+}
+
+/// The greatest stored number of each conversation that has messages, one query per table.
+fn stored_max(
+    conn: &mut dyn DbConn,
+    wanted: &[(Conversation, u32)],
+) -> Result<HashMap<Conversation, u32>, HandlerError> {
+    let mut by_table: HashMap<String, Vec<Conversation>> = HashMap::new();
+    for (conversation, _) in wanted {
+        by_table.entry(conversation.table()).or_default().push(*conversation);
+    }
+    let mut stored = HashMap::new();
+    for (table, conversations) in by_table {
+        let column = conversations[0].column();
+        let sql = format!(
+            "select {column} as id, max(msgId) as newest from {table} where {column} in ({}) \
+             group by {column}",
+            placeholders(conversations.len())
+        );
+        let values: Vec<Value> = conversations.iter().map(|c| c.id().into()).collect();
+        for row in conn.execute_query(&sql, &values)?.rows() {
+            let id: u32 = row.get("id")?;
+            let conversation = match conversations[0] {
+                Conversation::Single(_) => Conversation::Single(id),
+                Conversation::Group(_) => Conversation::Group(id),
+            };
+            stored.insert(conversation, row.get("newest")?);
+        }
+    }
+    Ok(stored)
+}

@@ -1,0 +1,90 @@
+//! Pairs of users who have written to each other: rows of IMRelationShip.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::HandlerError;
+use crate::storage::{DbConn, InsertRows, Merge, OnConflict, Row, Value};
+
+/// Pairs whose number is remembered. The number of a pair never changes, so what is remembered
+/// never is wrong; beyond this many all are forgotten and asked for again.
+pub const REMEMBERED_MAX: usize = 500_000;
+
+/// Two users, the smaller id first.
+pub type Pair = (u32, u32);
+
+/// The numbers of pairs this process has met.
+#[derive(Debug, Default)]
+pub struct Relations {
+    known: Mutex<HashMap<Pair, u32>>,
+}
+
+/// The pair of two users, whoever writes.
+pub fn pair(a: u32, b: u32) -> Pair {
+    (a.min(b), a.max(b))
+}
+
+impl Relations {
+    /// The numbers of these pairs. A new pair gets one, and one that was removed comes back.
+    ///
+    /// C++: db_proxy_server/business/RelationModel.cpp CRelationModel::getRelationId
+    /// Differs: one statement for all that are missing, and a pair has one row (F94, F101, S10).
+    pub fn ids(
+        &self,
+        conn: &mut dyn DbConn,
+        pairs: &[Pair],
+        now: u32,
+    ) -> Result<HashMap<Pair, u32>, HandlerError> {
+        let mut ids = HashMap::new();
+        let mut missing = Vec::new();
+        {
+            let known = self.known.lock();
+            for pair in pairs {
+                match known.get(pair) {
+                    Some(&id) => {
+                        ids.insert(*pair, id);
+                    }
+                    None if !missing.contains(pair) => missing.push(*pair),
+                    None => {}
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(ids);
+        }
+        let values: Vec<Value> = missing
+            .iter()
+            .flat_map(|&(small, big)| [small, big, 0, now, now].map(Value::from))
+            .collect();
+        let rows = InsertRows {
+            table: "IMRelationShip",
+            columns: &["smallId", "bigId", "status", "created", "updated"],
+            conflict: OnConflict::Update {
+                key: &["smallId", "bigId"],
+                set: &[("status", Merge::New), ("updated", Merge::New)],
+            },
+        };
+        rows.execute(conn, &values)?;
+        let found = find(conn, &missing)?;
+        let mut known = self.known.lock();
+        if known.len() + found.len() > REMEMBERED_MAX {
+            known.clear();
+        }
+        known.extend(found.iter().map(|(&pair, &id)| (pair, id)));
+        ids.extend(found);
+        Ok(ids)
+    }
+}
+
+fn find(conn: &mut dyn DbConn, pairs: &[Pair]) -> Result<HashMap<Pair, u32>, HandlerError> {
+    let condition = vec!["(smallId=? and bigId=?)"; pairs.len()].join(" or ");
+    let sql = format!("select id, smallId, bigId from IMRelationShip where {condition}");
+    let values: Vec<Value> =
+        pairs.iter().flat_map(|&(small, big)| [small, big].map(Value::from)).collect();
+    let rows = conn.execute_query(&sql, &values)?;
+    let relation = |row: Row<'_>| -> Result<(Pair, u32), HandlerError> {
+        Ok(((row.get("smallId")?, row.get("bigId")?), row.get("id")?))
+    };
+    rows.rows().map(relation).collect()
+}
