@@ -3,6 +3,8 @@
 //! A message format rather than protection: clients carry the key, and equal texts give equal
 //! cipher texts (F16). It is kept bit for bit because every client requires it.
 
+use std::fmt;
+
 use aes::cipher::{Array, BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Block};
 use base64::Engine;
@@ -47,6 +49,12 @@ pub enum AesError {
 /// C++: base/EncDec.h CAes
 pub struct Aes {
     cipher: Aes256,
+}
+
+impl fmt::Debug for Aes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aes").finish_non_exhaustive()
+    }
 }
 
 impl Aes {

@@ -1,6 +1,8 @@
 //! Which function answers which command.
 
-use super::business::{Answer, Business, depart_action, login, message_content, user_action};
+use super::business::{
+    Answer, Business, depart_action, login, message_content, recent_session, user_action,
+};
 use crate::base::im_pdu::PduRef;
 use crate::pb::cmd::*;
 
@@ -17,13 +19,19 @@ pub fn handler(command_id: u16) -> Option<PduHandler> {
         CID_OTHER_VALIDATE_REQ => login::do_login,
         CID_LOGIN_REQ_PUSH_SHIELD => user_action::do_push_shield,
         CID_LOGIN_REQ_QUERY_PUSH_SHIELD => user_action::do_query_push_shield,
-        CID_MSG_DATA => message_content::send_message,
-        CID_MSG_READ_ACK => message_content::clear_unread_msg_counter,
+        CID_BUDDY_LIST_RECENT_CONTACT_SESSION_REQUEST => recent_session::get_recent_session,
+        CID_BUDDY_LIST_REMOVE_SESSION_REQ => recent_session::delete_recent_session,
         CID_BUDDY_LIST_USER_INFO_REQUEST => user_action::get_user_info,
         CID_BUDDY_LIST_ALL_USER_REQUEST => user_action::get_changed_user,
         CID_BUDDY_LIST_DEPARTMENT_REQUEST => depart_action::get_chged_depart,
         CID_BUDDY_LIST_CHANGE_AVATAR_REQUEST => user_action::change_user_avatar,
         CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST => user_action::change_user_sign_info,
+        CID_MSG_DATA => message_content::send_message,
+        CID_MSG_LIST_REQUEST => message_content::get_message,
+        CID_MSG_UNREAD_CNT_REQUEST => message_content::get_unread_msg_counter,
+        CID_MSG_READ_ACK => message_content::clear_unread_msg_counter,
+        CID_MSG_GET_BY_MSG_ID_REQ => message_content::get_message_by_id,
+        CID_MSG_GET_LATEST_MSG_ID_REQ => message_content::get_latest_msg_id,
         _ => return None,
     })
 }

@@ -25,11 +25,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
+use anyhow::Context;
 use log::{info, warn};
 
 use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
+use crate::base::enc_dec::Aes;
+use crate::base::http_client::HttpClient;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
@@ -62,6 +65,10 @@ pub struct DbProxyServerConfig {
     pub allow_ip: AllowList,
     /// `ThreadNum`: workers.
     pub thread_num: NonZeroUsize,
+    /// `MsfsSite`: where voice messages are kept, as a URL.
+    pub msfs_site: String,
+    /// `aesKey`: the key of message texts, 32 bytes that every client knows.
+    pub aes_key: String,
     /// `DBInstances` and what belongs to them.
     pub db: DbManager,
     /// `CacheInstances` and what belongs to them.
@@ -79,6 +86,8 @@ impl DbProxyServerConfig {
             listen_port: config.get("ListenPort")?,
             allow_ip: config.get_opt("AllowIP")?.unwrap_or_default(),
             thread_num: config.get("ThreadNum")?,
+            msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
+            aes_key: config.get("aesKey")?,
             db: DbManager::from_config(config)?,
             cache: CacheManager::from_config(config)?,
         })
@@ -112,6 +121,8 @@ impl DbProxyServer {
         config: DbProxyServerConfig,
         clock: fn() -> u32,
     ) -> anyhow::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
+        // Not a value of the configuration file: its error would print the key.
+        let aes = Aes::new(config.aes_key.as_bytes()).context("aesKey")?;
         config.db.migrate()?;
         let mut dispatch = EventDispatch::new()?;
         let options = ListenOptions {
@@ -125,6 +136,9 @@ impl DbProxyServer {
             db: config.db,
             cache: config.cache,
             unknown_logins: UnknownLogins::default(),
+            aes,
+            msfs_site: config.msfs_site,
+            http: HttpClient::default(),
             relations: Relations::default(),
             msg_ids: MsgIds::default(),
             clock,

@@ -10,7 +10,7 @@ use crate::pb::message::{ImMsgData, ImMsgDataReadAck};
 use crate::storage::cache_pool::{GROUP_MEMBER, UNREAD};
 use crate::storage::db_pool::TEAMTALK_MASTER;
 
-fn text(from_user_id: u32, to_session_id: u32, text: &str) -> ImMsgData {
+pub(super) fn text(from_user_id: u32, to_session_id: u32, text: &str) -> ImMsgData {
     ImMsgData {
         from_user_id,
         to_session_id,
@@ -22,13 +22,13 @@ fn text(from_user_id: u32, to_session_id: u32, text: &str) -> ImMsgData {
     }
 }
 
-fn group_text(from_user_id: u32, group_id: u32, data: &str) -> ImMsgData {
+pub(super) fn group_text(from_user_id: u32, group_id: u32, data: &str) -> ImMsgData {
     ImMsgData { msg_type: MsgType::GroupText.into(), ..text(from_user_id, group_id, data) }
 }
 
 impl Bed {
     /// The numbers the messages got, sent as one batch.
-    fn send(&self, msgs: &[ImMsgData]) -> Vec<u32> {
+    pub(super) fn send(&self, msgs: &[ImMsgData]) -> Vec<u32> {
         let pdus: Vec<ImPdu> = (0..)
             .zip(msgs)
             .map(|(seq, msg)| ImPdu::encode_with(PduHeader::new(SID_MSG, CID_MSG_DATA, seq), msg))
@@ -58,14 +58,19 @@ impl Bed {
             .sum()
     }
 
-    fn unread(&self, user_id: u32, peer_id: u32) -> Option<String> {
+    pub(super) fn unread(&self, user_id: u32, peer_id: u32) -> Option<String> {
         let mut cache = self.business.cache.cache_conn(UNREAD).unwrap();
         cache.hget(&format!("unread_{user_id}"), &peer_id.to_string()).unwrap()
     }
 
     fn join(&self, group_id: u32, user_id: u32) {
+        self.join_at(group_id, user_id, 1);
+    }
+
+    pub(super) fn join_at(&self, group_id: u32, user_id: u32, joined: u32) {
         let mut cache = self.business.cache.cache_conn(GROUP_MEMBER).unwrap();
-        cache.hset(&format!("group_member_{group_id}"), &user_id.to_string(), "1").unwrap();
+        let (key, field) = (format!("group_member_{group_id}"), user_id.to_string());
+        cache.hset(&key, &field, &joined.to_string()).unwrap();
     }
 }
 
@@ -75,8 +80,6 @@ fn messages_of_a_conversation_are_numbered_from_one_in_their_order() {
     let batch = [text(1, 2, "a"), text(2, 1, "b"), text(1, 3, "c"), text(1, 2, "d")];
     assert_eq!(bed.send(&batch), [1, 2, 1, 3]);
     assert_eq!(bed.send(&[text(2, 1, "e")]), [4]);
-    let contents = bed.business.master().unwrap();
-    drop(contents);
     let ids = bed.numbers("select msgId as n from IMMessage_1 where relateId=1 order by msgId");
     assert_eq!(ids, [1, 2, 3, 4]);
     assert_eq!((bed.unread(2, 1).as_deref(), bed.unread(1, 2).as_deref()), (Some("2"), Some("2")));

@@ -3,19 +3,25 @@
 //! A handler runs on a worker, may block, and gives back the answer. It never holds two connections
 //! of one pool, and what it writes to the database is one transaction.
 
+pub mod audio_model;
 pub mod depart_action;
 pub mod depart_model;
 pub mod inter_login;
 pub mod login;
 pub mod message_batch;
 pub mod message_content;
+pub mod message_model;
 pub mod msg_ids;
+pub mod recent_session;
 pub mod relation_model;
+pub mod session_model;
 pub mod user_action;
 pub mod user_model;
 
 #[cfg(test)]
 mod message_tests;
+#[cfg(test)]
+mod reading_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +29,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::base::enc_dec::Aes;
+use crate::base::http_client::{HttpClient, HttpClientError};
 use crate::base::im_pdu::{ImPdu, PduError};
 use crate::storage::db_pool::{DbGuard, TEAMTALK_MASTER, TEAMTALK_SLAVE};
 use crate::storage::{CacheError, CacheManager, DbError, DbManager};
@@ -35,6 +43,12 @@ pub struct Business {
     pub cache: CacheManager,
     /// Failed logins under names that nobody has.
     pub unknown_logins: login::UnknownLogins,
+    /// The cipher of message texts.
+    pub aes: Aes,
+    /// Where voice messages are kept: `http://host:port/`.
+    pub msfs_site: String,
+    /// Fetches and stores them.
+    pub http: HttpClient,
     /// The numbers of relations.
     pub relations: relation_model::Relations,
     /// The numbers of messages.
@@ -78,6 +92,9 @@ pub enum HandlerError {
     /// The request does not parse.
     #[error(transparent)]
     Pdu(#[from] PduError),
+    /// Voice messages cannot be stored or fetched.
+    #[error("msfs: {0}")]
+    Msfs(#[from] HttpClientError),
     /// The cache gave a number that cannot be one of a message.
     #[error("the cache counts messages wrongly")]
     NoMsgId,

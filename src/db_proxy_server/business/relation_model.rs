@@ -1,6 +1,6 @@
 //! Pairs of users who have written to each other: rows of IMRelationShip.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 
@@ -36,20 +36,7 @@ impl Relations {
         pairs: &[Pair],
         now: u32,
     ) -> Result<HashMap<Pair, u32>, HandlerError> {
-        let mut ids = HashMap::new();
-        let mut missing = Vec::new();
-        {
-            let known = self.known.lock();
-            for pair in pairs {
-                match known.get(pair) {
-                    Some(&id) => {
-                        ids.insert(*pair, id);
-                    }
-                    None if !missing.contains(pair) => missing.push(*pair),
-                    None => {}
-                }
-            }
-        }
+        let (mut ids, missing) = self.remembered(pairs);
         if missing.is_empty() {
             return Ok(ids);
         }
@@ -66,14 +53,52 @@ impl Relations {
             },
         };
         rows.execute(conn, &values)?;
-        let found = find(conn, &missing)?;
+        ids.extend(self.find(conn, &missing)?);
+        Ok(ids)
+    }
+
+    /// The numbers of those pairs that have one.
+    pub fn known_ids(
+        &self,
+        conn: &mut dyn DbConn,
+        pairs: &[Pair],
+    ) -> Result<HashMap<Pair, u32>, HandlerError> {
+        let (mut ids, missing) = self.remembered(pairs);
+        if !missing.is_empty() {
+            ids.extend(self.find(conn, &missing)?);
+        }
+        Ok(ids)
+    }
+
+    /// What is remembered, and each pair once that is not.
+    fn remembered(&self, pairs: &[Pair]) -> (HashMap<Pair, u32>, Vec<Pair>) {
+        let known = self.known.lock();
+        let (mut ids, mut missing) = (HashMap::new(), BTreeSet::new());
+        for pair in pairs {
+            match known.get(pair) {
+                Some(&id) => {
+                    ids.insert(*pair, id);
+                }
+                None => {
+                    missing.insert(*pair);
+                }
+            }
+        }
+        (ids, missing.into_iter().collect())
+    }
+
+    fn find(
+        &self,
+        conn: &mut dyn DbConn,
+        pairs: &[Pair],
+    ) -> Result<HashMap<Pair, u32>, HandlerError> {
+        let found = find(conn, pairs)?;
         let mut known = self.known.lock();
         if known.len() + found.len() > REMEMBERED_MAX {
             known.clear();
         }
         known.extend(found.iter().map(|(&pair, &id)| (pair, id)));
-        ids.extend(found);
-        Ok(ids)
+        Ok(found)
     }
 }
 
