@@ -198,9 +198,18 @@ fn find_config(
 }
 
 /// The keys every server knows.
-struct CommonOptions {
+pub(crate) struct CommonOptions {
     log: LogOptions,
     pid_file: Option<PathBuf>,
+}
+
+impl CommonOptions {
+    /// Reads `LogLevel`, `LogFile` and `PidFile`.
+    pub(crate) fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
+        let log = LogOptions::read(config)?;
+        let pid_file = config.get_opt::<String>("PidFile")?.map(PathBuf::from);
+        Ok(Self { log, pid_file })
+    }
 }
 
 fn read_config<C>(
@@ -208,10 +217,9 @@ fn read_config<C>(
     read: impl FnOnce(&mut ConfigFileReader) -> Result<C, ConfigError>,
 ) -> Result<(ConfigFileReader, CommonOptions, C), ConfigError> {
     let mut config = ConfigFileReader::load(path)?;
-    let log = LogOptions::read(&mut config)?;
-    let pid_file = config.get_opt::<String>("PidFile")?.map(PathBuf::from);
+    let options = CommonOptions::read(&mut config)?;
     let value = read(&mut config)?;
-    Ok((config, CommonOptions { log, pid_file }, value))
+    Ok((config, options, value))
 }
 
 fn fail(name: ServerName, err: &mut impl Write, error: &impl fmt::Display) -> u8 {

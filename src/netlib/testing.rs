@@ -1,10 +1,13 @@
 //! A service without a loop, sockets and clock, for the tests of its handlers.
 
 use std::mem;
+use std::net::SocketAddr;
 
-use super::im_conn::{ConnOps, ConnState};
+use super::im_conn::{CloseReason, ConnOps, ConnState};
 use super::net_handle::Slots;
-use super::{ConnHandler, ConnLimits, Cx, NetHandle, Netlib, PduHandler, check_loops, timer};
+use super::{
+    ConnHandler, ConnLimits, Cx, Framing, NetHandle, Netlib, PduHandler, check_loops, timer,
+};
 use crate::base::im_pdu::{ImPdu, PduError, PduRef};
 
 /// Stands in for the loop: a test says what happens and looks at what was queued.
@@ -45,6 +48,27 @@ impl<S> TestBed<S> {
         H::handle_pdu(&mut self.cx(), conn, pdu.as_pdu())
     }
 
+    /// Bytes arrive: what netlib hands to the framing of the class.
+    pub(crate) fn receive_bytes<H: ConnHandler<Server = S>>(
+        &mut self,
+        conn: NetHandle,
+        bytes: &[u8],
+    ) -> Result<usize, CloseReason> {
+        assert!(self.net.is_open(conn), "nothing arrives at a closed connection");
+        let tick = self.net.tick;
+        if let Some(conn) = self.net.conn_mut(conn) {
+            conn.last_recv_tick = tick;
+        }
+        <H::Framing as Framing<H>>::read(&mut self.cx(), conn, bytes)
+    }
+
+    /// Where the peer of an accepted connection is.
+    pub(crate) fn set_peer(&mut self, conn: NetHandle, ip: &str) {
+        let ip = ip.parse().expect("an address");
+        self.net.conn_mut(conn).expect("an open connection").peer =
+            Some(SocketAddr::new(ip, 40000));
+    }
+
     /// The peer is gone: what netlib does before it tells the class, then that.
     pub(crate) fn lose(&mut self, conn: NetHandle) {
         let lost = self.net.open_conn_mut(conn).expect("an open connection");
@@ -66,13 +90,19 @@ impl<S> TestBed<S> {
         }
     }
 
-    /// What was queued for this connection since the last look, in order.
-    pub(crate) fn sent(&mut self, conn: NetHandle) -> Vec<ImPdu> {
+    /// What was queued for this connection since the last look.
+    pub(crate) fn sent_bytes(&mut self, conn: NetHandle) -> Vec<u8> {
         let mut bytes = Vec::new();
         if let Some(conn) = self.net.conns.get_mut(conn) {
             let written = conn.out.write_to(&mut bytes, &mut self.net.pool);
             written.expect("a Vec takes everything");
         }
+        bytes
+    }
+
+    /// The PDUs that were queued for this connection since the last look, in order.
+    pub(crate) fn sent(&mut self, conn: NetHandle) -> Vec<ImPdu> {
+        let bytes = self.sent_bytes(conn);
         let mut rest = &bytes[..];
         let mut pdus = Vec::new();
         while let Some(pdu) = PduRef::parse(rest, u32::MAX).expect("whole PDUs") {

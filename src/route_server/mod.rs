@@ -123,7 +123,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::base::slog::LogOptions;
+    use crate::base::command_line::CommonOptions;
 
     fn config(text: &str) -> ConfigFileReader {
         ConfigFileReader::parse(Path::new("routeserver.conf"), text.as_bytes())
@@ -134,7 +134,7 @@ mod tests {
         let sample = include_str!("../../conf/routeserver.conf");
         let read = |text: &str| {
             let mut config = config(text);
-            LogOptions::read(&mut config).unwrap();
+            CommonOptions::read(&mut config).unwrap();
             let read = RouteServerConfig::read(&mut config).unwrap();
             assert!(config.warnings().is_empty(), "{:?}", config.warnings());
             read

@@ -83,6 +83,14 @@ impl Peer {
         PduRef::parse(&bytes, length).unwrap().unwrap().to_owned()
     }
 
+    /// What comes until the other side ends the connection in order.
+    #[track_caller]
+    pub fn receive_rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
     /// The other side has ended the connection, in order or not, and sent nothing before.
     #[track_caller]
     pub fn assert_closed(&mut self) {
