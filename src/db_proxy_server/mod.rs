@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The loop never touches the database: it hands requests to workers and sends what comes back.
-//! Requests of one user, and of one conversation, keep their order; a full queue stops reading from whoever fills it.
+//! Requests of one user, and of one conversation, keep their order; a full queue stops reading from
+//! whoever fills it.
 //!
 //! - [`proxy_conn`]: connections of other servers.
 //! - [`handler_map`]: which function answers which command.

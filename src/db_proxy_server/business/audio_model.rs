@@ -91,6 +91,7 @@ impl Audios {
     /// Fetches the sounds. What cannot be had is its duration alone: a player shows it and stays
     /// silent.
     ///
+    /// C++: db_proxy_server/business/AudioModel.cpp CAudioModel::readAudioContent
     /// Differs: several at a time, within a time limit, and never the number of the row as if it
     /// were sound (F98, S25).
     pub fn fetch(&self, business: &Business, contents: &[&str]) -> HashMap<String, Bytes> {

@@ -87,7 +87,7 @@ fn messages_of_a_conversation_are_numbered_from_one_in_their_order() {
 }
 
 #[test]
-fn f93_both_sessions_come_to_the_top() {
+fn f93_s3_both_sessions_come_to_the_top() {
     let bed = bed();
     bed.send(&[text(1, 2, "a"), group_text(1, 9, "not a member")]);
     let sessions =
@@ -100,7 +100,7 @@ fn f93_both_sessions_come_to_the_top() {
 }
 
 #[test]
-fn f92_what_cannot_be_stored_is_refused_with_number_0() {
+fn f92_s5_what_cannot_be_stored_is_refused_with_number_0() {
     let bed = bed();
     let bad = [
         text(1, 1, "to oneself"),
@@ -168,7 +168,8 @@ fn f91_numbers_that_somebody_else_used_meanwhile_are_taken_anew() {
     bed.send(&[text(1, 2, "a")]);
     // Stored behind our back, as by a process that was given the same numbers.
     bed.execute(
-        "insert into IMMessage_1 (relateId, fromId, toId, msgId, content, type, status, created, updated) \
+        "insert into IMMessage_1 \
+         (relateId, fromId, toId, msgId, content, type, status, created, updated) \
          values (1,1,2,2,'x',1,0,1,1), (1,1,2,3,'x',1,0,1,1)",
         &[],
     );
@@ -219,4 +220,18 @@ fn a_message_costs_what_the_module_says() {
     };
     assert_eq!(cost(&batch[..1]), (2, 1, 2));
     assert_eq!(cost(&batch), (9, 1, 2), "one statement for each of eight tables, one for sessions");
+}
+
+#[test]
+fn f92_s26_a_voice_message_that_cannot_be_kept_is_refused() {
+    let bed = bed();
+    let voice = |data: &'static [u8]| ImMsgData {
+        msg_type: MsgType::SingleAudio.into(),
+        msg_data: data.into(),
+        ..text(1, 2, "")
+    };
+    // Nothing, no sound, and sound that msfs, which is not there, does not take.
+    let batch = [voice(b""), voice(b"\0\0\0\x05"), voice(b"\0\0\0\x05sound"), text(1, 2, "a")];
+    assert_eq!(bed.send(&batch), [0, 0, 0, 1]);
+    assert_eq!(bed.numbers("select count(*) as n from IMAudio"), [0]);
 }

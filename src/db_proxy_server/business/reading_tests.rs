@@ -75,7 +75,7 @@ impl Bed {
 }
 
 #[test]
-fn a_history_is_read_in_pages_from_both_sides() {
+fn s18_a_history_is_read_in_pages_from_both_sides() {
     let bed = bed();
     let texts: Vec<_> = (1..=5).map(|i| text(1, 2, &format!("m{i}"))).collect();
     bed.send(&texts);
@@ -122,7 +122,7 @@ fn f15_a_group_is_read_by_its_members_from_when_they_joined() {
 }
 
 #[test]
-fn f96_f97_unread_messages_are_counted_per_session() {
+fn f96_f97_s8_unread_messages_are_counted_per_session() {
     let bed = bed();
     for (group_id, user_id) in [(8, 1), (8, 2), (9, 1), (9, 2)] {
         bed.member(group_id, user_id, 1);
@@ -166,4 +166,29 @@ fn sessions_are_listed_with_their_newest_message_and_can_be_removed() {
     assert_eq!(bed.unread(1, 2), None, "and nothing of it is unread");
     bed.send(&[text(2, 1, "e")]);
     assert_eq!(bed.sessions(1, 0).len(), 3, "a new message brings it back");
+}
+
+#[test]
+fn f98_s25_a_voice_message_whose_sound_is_gone_is_silent() {
+    let bed = bed();
+    bed.send(&[text(1, 2, "a")]);
+    bed.execute(
+        "insert into IMAudio (id, fromId, toId, path, size, duration, created) \
+         values (77, 1, 2, 'http://127.0.0.1:1/g0/x', 5, 9, 1)",
+        &[],
+    );
+    bed.execute(
+        "insert into IMMessage_1 \
+         (relateId, fromId, toId, msgId, content, type, status, created, updated) \
+         values (1,1,2,2,'77',2,0,1,1), (1,1,2,3,'78',2,0,1,1)",
+        &[],
+    );
+    let page = bed.page(2, SINGLE, 1, 0, 10);
+    assert_eq!(page, [(3, "\0\0\0\0".into()), (2, "\0\0\0\x09".into()), (1, "a".into())]);
+    let (_, answer) = bed.ask::<ImUnreadMsgCntRsp>(
+        get_unread_msg_counter,
+        &ImUnreadMsgCntReq { user_id: 2, attach_data: None },
+    );
+    let shown = &answer.unreadinfo_list[0].latest_msg_data;
+    assert_eq!(bed.business.aes.decrypt(shown).unwrap(), "[语音]".as_bytes());
 }

@@ -69,11 +69,19 @@ impl Bed {
     fn add_user(&self, id: u32, name: &str, updated: u32) {
         let password = md5_hex(format!("{}1234", md5_hex(b"secret")).as_bytes());
         self.execute(
-            "insert into IMUser (id, name, nick, password, salt, departId, status, created, updated) \
+            "insert into IMUser \
+             (id, name, nick, password, salt, departId, status, created, updated) \
              values (?,?,?,?,?,?,?,?,?)",
             &[
-                id.into(), name.into(), format!("nick of {name}").into(), password.into(),
-                "1234".into(), 7.into(), 0.into(), 1.into(), updated.into(),
+                id.into(),
+                name.into(),
+                format!("nick of {name}").into(),
+                password.into(),
+                "1234".into(),
+                7.into(),
+                0.into(),
+                1.into(),
+                updated.into(),
             ],
         );
     }
@@ -217,7 +225,7 @@ fn users_are_found_by_id_and_unknown_ids_are_left_out() {
 }
 
 #[test]
-fn f100_changed_users_are_those_since_the_cursor() {
+fn f100_s16_changed_users_are_those_since_the_cursor() {
     let bed = bed();
     bed.add_user(1, "old", 100);
     bed.add_user(2, "new", 200);
