@@ -23,6 +23,8 @@
 //! - [`base`]: what servers share besides the reactor. Start with [`base::im_pdu`], the unit of the
 //!   protocol; then configuration, HTTP messages, the text cipher, workers, signals.
 //! - [`pb`]: the messages, generated from `proto/` while building, and the command numbers.
+//! - [`storage`]: databases and caches, each with a driver for a server and one for a file; the
+//!   schema and its migrations.
 //! - [`route_server`]: the smallest of the servers, and the pattern of the others: a state struct,
 //!   a file for each class of connections, `read` for the configuration, `dispatch` to build the
 //!   loop, `run` to serve.

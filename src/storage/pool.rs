@@ -426,6 +426,15 @@ mod tests {
     }
 
     #[test]
+    fn s22_connections_are_closed_with_their_pool() {
+        let (pool, server) = pool(1, ACQUIRE_WAIT_MAX);
+        drop(pool.get().unwrap());
+        assert!(Arc::strong_count(&server.alive) > 1);
+        drop(pool);
+        assert_eq!(Arc::strong_count(&server.alive), 1);
+    }
+
+    #[test]
     fn a_connection_that_died_while_idle_is_replaced() {
         let (pool, server) = pool(1, ACQUIRE_WAIT_MAX);
         drop(pool.get().unwrap());

@@ -28,26 +28,56 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    fn target(&self) -> String {
-        format!("redis {}:{}/{}", self.host, self.port, self.db)
+    fn cannot_open(&self, error: &RedisError) -> CacheError {
+        let target = format!("redis {}:{}/{}", self.host, self.port, self.db);
+        CacheError::Connect { target, reason: error.to_string() }
     }
 
+    /// Logging in and choosing the database is left to [`RedisConfig::log_in`]: the driver waits
+    /// for each of its replies in turn, several times as long as it was told to.
     fn client(&self) -> RedisResult<Client> {
-        let mut settings = RedisConnectionInfo::default().set_db(self.db.into());
-        if let Some(username) = &self.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password);
-        }
-        let addr = ConnectionAddr::Tcp(self.host.clone(), self.port);
-        Client::open(addr.into_connection_info()?.set_redis_settings(settings))
+        let addr = ConnectionAddr::Tcp(self.host.clone(), self.port).into_connection_info()?;
+        let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
+        Client::open(addr.set_redis_settings(settings))
     }
+
+    fn connect(&self, client: &Client) -> RedisResult<Connection> {
+        let mut conn = client.get_connection_with_timeout(TIMEOUT)?;
+        conn.set_read_timeout(Some(TIMEOUT))?;
+        conn.set_write_timeout(Some(TIMEOUT))?;
+        self.log_in(&mut conn)?;
+        Ok(conn)
+    }
+
+    fn log_in(&self, conn: &mut Connection) -> RedisResult<()> {
+        let mut cmds = Vec::with_capacity(2);
+        if let Some(password) = &self.password {
+            let mut auth = ::redis::cmd("AUTH");
+            auth.arg(&self.username).arg(password);
+            cmds.push(auth);
+        }
+        let mut select = ::redis::cmd("SELECT");
+        select.arg(self.db);
+        cmds.push(select);
+        for value in ask(conn, &cmds)? {
+            value.extract_error()?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives all commands at once. All replies are read, even behind one that is an error: the next
+/// command must not take them for its own.
+fn ask(conn: &mut Connection, cmds: &[Cmd]) -> RedisResult<Vec<Value>> {
+    let mut bytes = Vec::new();
+    cmds.iter().for_each(|cmd| cmd.write_packed_command(&mut bytes));
+    conn.send_packed_command(&bytes)?;
+    cmds.iter().map(|_| conn.recv_response()).collect()
 }
 
 /// A connection to a server.
 pub struct RedisConn {
-    target: String,
+    config: RedisConfig,
     client: Client,
     conn: Connection,
     counters: Counters,
@@ -61,32 +91,29 @@ impl RedisConn {
     /// Differs: every command has a timeout, a password may be configured (F88), and what failed
     /// is closed and never freed twice (F89).
     pub fn open(config: &RedisConfig) -> Result<Self, CacheError> {
-        let target = config.target();
-        let client = config.client().map_err(|error| cannot_open(&target, &error))?;
-        let conn = connect(&client).map_err(|error| cannot_open(&target, &error))?;
-        Ok(Self { target, client, conn, counters: Counters::default(), broken: false })
+        let cannot_open = |error| config.cannot_open(&error);
+        let client = config.client().map_err(cannot_open)?;
+        let conn = config.connect(&client).map_err(cannot_open)?;
+        let config = config.clone();
+        Ok(Self { config, client, conn, counters: Counters::default(), broken: false })
     }
 
     fn reconnect(&mut self) -> Result<(), CacheError> {
-        self.conn = connect(&self.client).map_err(|error| cannot_open(&self.target, &error))?;
+        let conn = self.config.connect(&self.client);
+        self.conn = conn.map_err(|error| self.config.cannot_open(&error))?;
         self.broken = false;
         Ok(())
     }
 
-    /// All replies are read, even behind one that is an error: the next command must not take
-    /// them for its own.
     fn try_pipeline(&mut self, cmds: &[CacheCmd]) -> RedisResult<Vec<Value>> {
-        let mut bytes = Vec::new();
         let asked = cmds.iter().filter(|cmd| cmd.empty_reply().is_none());
         let asked: Vec<Cmd> = asked.map(redis_cmd).collect();
-        asked.iter().for_each(|cmd| cmd.write_packed_command(&mut bytes));
         if asked.is_empty() {
             return Ok(Vec::new());
         }
         self.counters.statements += asked.len() as u64;
         self.counters.round_trips += 1;
-        self.conn.send_packed_command(&bytes)?;
-        asked.iter().map(|_| self.conn.recv_response()).collect()
+        ask(&mut self.conn, &asked)
     }
 
     fn failed(&mut self, error: &RedisError) -> CacheError {
@@ -94,13 +121,6 @@ impl RedisConn {
         self.broken |= matches!(error, CacheError::ConnectionLost(_));
         error
     }
-}
-
-fn connect(client: &Client) -> RedisResult<Connection> {
-    let conn = client.get_connection_with_timeout(TIMEOUT)?;
-    conn.set_read_timeout(Some(TIMEOUT))?;
-    conn.set_write_timeout(Some(TIMEOUT))?;
-    Ok(conn)
 }
 
 impl CacheConn for RedisConn {
@@ -219,10 +239,6 @@ fn text(value: Value) -> Result<Option<String>, CacheError> {
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-fn cannot_open(target: &str, error: &RedisError) -> CacheError {
-    CacheError::Connect { target: target.to_owned(), reason: error.to_string() }
 }
 
 /// A server that is loading or lost its primary is as good as none: another connection may lead

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module per subject.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report; helpers count as tests")]
 
+mod backends; // a private MariaDB and a private Redis
 mod bytes; // any bytes from outside, random and nearly right
 mod db_proxy_server; // requests and answers, order and restarts
 mod login_server; // which msg_server clients are sent to
@@ -8,4 +9,5 @@ mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
 mod route_server; // presence and messages between two msg_servers
 mod running; // services in threads, and their peers
+mod storage; // one contract for all drivers, pools, schema, faults
 mod tidy; // rules that tools can check: documents, citations, lengths, layers
