@@ -11,6 +11,9 @@ use crate::pb::message::*;
 const SINGLE: i32 = SessionType::Single as i32;
 const GROUP: i32 = SessionType::Group as i32;
 
+/// Kind, peer, unread, newest number, newest text.
+type UnreadRow = (i32, u32, u32, u32, String);
+
 impl Bed {
     fn page(&self, user_id: u32, kind: i32, id: u32, begin: u32, count: u32) -> Vec<(u32, String)> {
         let msg = ImGetMsgListReq {
@@ -34,7 +37,7 @@ impl Bed {
         self.ask::<ImGetLatestMsgIdRsp>(get_latest_msg_id, &msg).1.latest_msg_id
     }
 
-    fn unread_list(&self, user_id: u32) -> (u32, Vec<(i32, u32, u32, u32, String)>) {
+    fn unread_list(&self, user_id: u32) -> (u32, Vec<UnreadRow>) {
         let msg = ImUnreadMsgCntReq { user_id, attach_data: None };
         let (_, answer) = self.ask::<ImUnreadMsgCntRsp>(get_unread_msg_counter, &msg);
         let mut list: Vec<_> = answer
