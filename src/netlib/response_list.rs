@@ -20,6 +20,12 @@ impl<T> Clone for ResponseList<T> {
     }
 }
 
+impl<T> std::fmt::Debug for ResponseList<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseList").field("len", &self.items.lock().len()).finish()
+    }
+}
+
 impl<T> ResponseList<T> {
     /// A list whose pushes end the sleep of the loop that `waker` belongs to.
     pub fn new(waker: Arc<Waker>) -> Self {
