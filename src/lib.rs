@@ -26,6 +26,7 @@
 //! - [`route_server`]: the smallest of the servers, and the pattern of the others: a state struct,
 //!   a file for each class of connections, `read` for the configuration, `dispatch` to build the
 //!   loop, `run` to serve.
+//! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
@@ -49,6 +50,7 @@
 #![forbid(unsafe_code)]
 
 pub mod base;
+pub mod msfs;
 pub mod netlib;
 pub mod pb;
 pub mod route_server;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report; helpers count as tests")]
 
 mod bytes; // any bytes from outside, random and nearly right
+mod msfs; // uploads and downloads
 mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
 mod route_server; // presence and messages between two msg_servers
