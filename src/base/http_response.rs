@@ -116,8 +116,8 @@ impl<'a> HttpResponse<'a> {
         Self { body, ..self.header("Content-Type", content_type) }
     }
 
-    /// Announces a body that is no part of this answer: it follows in pieces, or the request was one
-    /// for the head alone.
+    /// Announces a body that is no part of this answer: it follows in pieces, or the request was
+    /// one for the head alone.
     #[must_use]
     pub fn length(self, length: u64) -> Self {
         Self { length: Some(length), ..self }

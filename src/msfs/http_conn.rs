@@ -18,7 +18,7 @@ use crate::netlib::{ConnHandler, HttpFraming, HttpHandler, NetHandle, Netlib, Re
 
 /// How long a connection may do nothing.
 ///
-/// C++: msfs/HttpConn.h HTTP_CONN_TIMEOUT
+/// C++: msfs/HttpConn.cpp CHttpConn::OnTimer
 pub const HTTP_CONN_TIMEOUT_MS: u64 = 30_000;
 
 /// Files are sent in pieces of this size; the next is read when the peer has taken the last.
@@ -354,8 +354,6 @@ fn upload(
 }
 
 /// The answer to an upload that is not stored, in the original's words.
-///
-/// Differs: the original has no answer for what is too large (F121).
 fn refused(error: UploadError) -> String {
     let code = error.code();
     match error {
@@ -394,8 +392,8 @@ impl Download {
     /// The head of the answer and the first piece of the file.
     ///
     /// C++: msfs/HttpConn.cpp CHttpTask::OnDownload
-    /// Differs: sent in pieces (F122), with ranges and validators; jpg is called image/jpeg, what is
-    /// no image a download, and nothing invites guessing (F9). Texts are whole (F124).
+    /// Differs: sent in pieces (F122), with ranges and validators; jpg is called image/jpeg, what
+    /// is no image a download, and nothing invites guessing (F9). Texts are whole (F124).
     fn run(self, files: &FileManager) -> Option<Answer> {
         let Ok(file) = files.open(&self.path) else {
             return Some(Answer::status(HttpStatus::NotFound, self.keep_alive));
@@ -464,5 +462,95 @@ fn content_type(path: &std::path::Path) -> (&'static str, bool) {
         "png" => ("image/png", true),
         "gif" => ("image/gif", true),
         _ => ("application/octet-stream", false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::base::http_parser_wrapper::HttpLimits;
+    use crate::msfs::{MsfsConfig, UploadLimits};
+    use crate::netlib::testing::TestBed;
+
+    fn bed(dir: &tempfile::TempDir) -> TestBed<Msfs> {
+        let config = MsfsConfig {
+            listen_ip: "127.0.0.1".to_owned(),
+            listen_port: 0,
+            base_dir: dir.path().to_owned(),
+            post_thread_count: std::num::NonZeroUsize::MIN,
+            get_thread_count: std::num::NonZeroUsize::MIN,
+            upload_limits: UploadLimits::default(),
+        };
+        let (_, srv, _) = Msfs::dispatch(&config).unwrap();
+        TestBed::new(srv)
+    }
+
+    fn request(bed: &mut TestBed<Msfs>, conn: NetHandle, text: &str) {
+        let limits = HttpLimits::default();
+        let (request, _) = HttpRequest::parse(text.as_bytes(), &limits).unwrap().unwrap();
+        HttpConn::handle_request(&mut bed.cx(), conn, &request).unwrap();
+    }
+
+    /// Waits for the worker, and queues what it has to say.
+    fn turn(bed: &mut TestBed<Msfs>, conn: NetHandle) {
+        while matches!(bed.srv.http_conns.get(conn).unwrap().state, State::Working) {
+            thread::yield_now();
+            http_conn_loop_callback(&mut bed.cx());
+        }
+    }
+
+    #[test]
+    fn f122_a_peer_that_does_not_read_holds_one_piece_and_leaves_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bed = bed(&dir);
+        let path = bed.srv.files.upload_file(".jpg", &vec![7; 3 * CHUNK_SIZE + 9]).unwrap();
+        let conn = bed.accept::<HttpConn>();
+        request(&mut bed, conn, &format!("GET /{path} HTTP/1.1\r\n\r\n"));
+        for piece in [CHUNK_SIZE, CHUNK_SIZE, CHUNK_SIZE, 9] {
+            turn(&mut bed, conn);
+            let queued = bed.net.out_len(conn);
+            assert!((piece..piece + 400).contains(&queued), "{queued}");
+            // Nothing more is read as long as nothing is taken.
+            http_conn_loop_callback(&mut bed.cx());
+            assert_eq!(bed.net.out_len(conn), queued);
+            if piece > 9 {
+                bed.net.conn_mut(conn).unwrap().out.clear();
+                HttpConn::on_write_complete(&mut bed.cx(), conn);
+            }
+        }
+        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS - 1);
+        http_conn_timer_callback(&mut bed.cx());
+        assert!(bed.net.is_open(conn));
+        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS);
+        http_conn_timer_callback(&mut bed.cx());
+        assert!(!bed.net.is_open(conn) && bed.srv.http_conns.is_empty());
+    }
+
+    #[test]
+    fn a_connection_without_a_request_leaves_in_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bed = bed(&dir);
+        let conn = bed.accept::<HttpConn>();
+        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS - 1);
+        http_conn_timer_callback(&mut bed.cx());
+        assert!(bed.net.is_open(conn));
+        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS);
+        http_conn_timer_callback(&mut bed.cx());
+        assert!(!bed.net.is_open(conn));
+    }
+
+    #[test]
+    fn a_task_that_panics_closes_its_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bed = bed(&dir);
+        let conn = bed.accept::<HttpConn>();
+        HttpConn::hand_over(&mut bed.cx(), conn, PoolOf::Get, || panic!("on purpose"));
+        while bed.net.is_open(conn) {
+            thread::yield_now();
+            http_conn_loop_callback(&mut bed.cx());
+        }
+        assert!(bed.srv.http_conns.is_empty());
     }
 }

@@ -45,7 +45,7 @@ pub const CONN_MAX: usize = 10_000;
 
 /// The largest body of an upload: the largest file, and what a form puts around it.
 ///
-/// C++: msfs/HttpConn.h HTTP_UPLOAD_MAX
+/// C++: msfs/HttpConn.cpp CHttpConn::OnRead
 /// Differs: ends where files do; the original takes 10 MiB and stores 5 (F121).
 pub const HTTP_UPLOAD_MAX: usize = FILE_SIZE_MAX + 64 * 1024;
 
@@ -110,7 +110,6 @@ impl MsfsConfig {
 /// The state of the service.
 #[derive(Debug)]
 pub struct Msfs {
-    /// C++: msfs/HttpConn.cpp g_http_conn_map
     http_conns: ConnMap<HttpConn>,
     /// C++: msfs/main.cpp g_fileManager
     files: Arc<FileManager>,
@@ -118,7 +117,7 @@ pub struct Msfs {
     post_thread_pool: ThreadPool,
     /// C++: msfs/main.cpp g_GetThreadPool
     get_thread_pool: ThreadPool,
-    /// C++: msfs/HttpConn.h CHttpConn::s_response_pdu_list
+    /// What workers have for connections.
     responses: ResponseList<http_conn::Response>,
     upload_limits: UploadLimits,
 }

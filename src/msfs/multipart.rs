@@ -158,9 +158,8 @@ impl Part {
 }
 
 /// What is kept of the name a client gave: its type, and the size of a picture.
-///
-/// Differs: the type is of letters and digits (F118), and width and height are numbers; the original
-/// took `my_box.jpg` for a picture of 0x0.
+/// The type is of letters and digits (F118), and width and height are numbers: the original took
+/// `my_box.jpg` for a picture of 0x0.
 fn extend(file_name: &str) -> Result<String, UploadError> {
     let (stem, file_type) = file_name.rsplit_once('.').ok_or(UploadError::NoDot)?;
     if file_type.len() > TYPE_LEN_MAX {
@@ -379,7 +378,8 @@ mod tests {
             let body = pieces.concat();
             if let Ok(upload) = Upload::parse(&content_type, &body) {
                 prop_assert!(upload.content.len() < body.len());
-                prop_assert!(upload.extend.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b)));
+                let is_char = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+                prop_assert!(upload.extend.bytes().all(is_char));
             }
         }
     }

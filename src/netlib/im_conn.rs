@@ -39,8 +39,9 @@ pub trait ConnHandler: Sized + 'static {
     /// C++: base/imconn.h CImConn::OnClose
     fn on_close(cx: &mut Cx<'_, Self::Server>, this: NetHandle);
 
-    /// A socket that had been full, or of which [`Netlib::notify_written`](super::Netlib::notify_written)
-    /// asks to know, has taken everything: whoever held data back may go on.
+    /// A socket that had been full, or that the service asked about with
+    /// [`notify_written`](super::Netlib::notify_written), has taken everything: whoever held data
+    /// back may go on.
     ///
     /// C++: base/imconn.h CImConn::OnWriteCompelete
     /// Differs: not called after each send that went out at once, where nobody had to wait.

@@ -339,8 +339,8 @@ impl<S> Netlib<S> {
         self.open_conn(handle).map_or(0, |conn| conn.out.len())
     }
 
-    /// Calls `on_write_complete` once what is queued now is with the kernel, even if the socket takes
-    /// it at once: for a service that sends something long piece by piece. Without queued bytes
+    /// Calls `on_write_complete` once what is queued now is with the kernel, even if the socket
+    /// takes it at once: for a service that sends something long piece by piece. Without queued bytes
     /// nothing will be told.
     pub fn notify_written(&mut self, handle: NetHandle) {
         if let Some(conn) = self.open_conn_mut(handle) {
