@@ -340,8 +340,8 @@ impl<S> Netlib<S> {
     }
 
     /// Calls `on_write_complete` once what is queued now is with the kernel, even if the socket
-    /// takes it at once: for a service that sends something long piece by piece. Without queued bytes
-    /// nothing will be told.
+    /// takes it at once: for a service that sends something long piece by piece. If nothing is
+    /// queued, nothing will be told.
     pub fn notify_written(&mut self, handle: NetHandle) {
         if let Some(conn) = self.open_conn_mut(handle) {
             conn.tell_written = true;
