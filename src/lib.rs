@@ -29,6 +29,7 @@
 //!   a file for each class of connections, `read` for the configuration, `dispatch` to build the
 //!   loop, `run` to serve.
 //! - [`login_server`]: the same with several kinds of connections, one of them HTTP.
+//! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
@@ -54,6 +55,7 @@
 pub mod base;
 pub mod db_proxy_server;
 pub mod login_server;
+pub mod msfs;
 pub mod netlib;
 pub mod pb;
 pub mod route_server;

@@ -10,6 +10,10 @@ pub const HTTP_CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub enum HttpStatus {
     /// 200
     Ok,
+    /// 206
+    PartialContent,
+    /// 304
+    NotModified,
     /// 400
     BadRequest,
     /// 403
@@ -22,6 +26,8 @@ pub enum HttpStatus {
     RequestTimeout,
     /// 413
     ContentTooLarge,
+    /// 416
+    RangeNotSatisfiable,
     /// 431
     RequestHeaderFieldsTooLarge,
     /// 500
@@ -39,12 +45,15 @@ impl HttpStatus {
     pub fn line(self) -> &'static str {
         match self {
             Self::Ok => "200 OK",
+            Self::PartialContent => "206 Partial Content",
+            Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::RequestTimeout => "408 Request Timeout",
             Self::ContentTooLarge => "413 Content Too Large",
+            Self::RangeNotSatisfiable => "416 Range Not Satisfiable",
             Self::RequestHeaderFieldsTooLarge => "431 Request Header Fields Too Large",
             Self::InternalServerError => "500 Internal Server Error",
             Self::NotImplemented => "501 Not Implemented",
@@ -64,12 +73,14 @@ pub struct HttpResponse<'a> {
     keep_alive: bool,
     headers: Vec<(&'static str, &'a str)>,
     body: &'a [u8],
+    /// Instead of the length of `body`.
+    length: Option<u64>,
 }
 
 impl<'a> HttpResponse<'a> {
     /// An answer without a body that closes the connection.
     pub fn new(status: HttpStatus) -> Self {
-        Self { status, keep_alive: false, headers: Vec::new(), body: &[] }
+        Self { status, keep_alive: false, headers: Vec::new(), body: &[], length: None }
     }
 
     /// The answer to a request that is refused; the connection closes after it.
@@ -105,11 +116,18 @@ impl<'a> HttpResponse<'a> {
         Self { body, ..self.header("Content-Type", content_type) }
     }
 
+    /// Announces a body that is no part of this answer: it follows in pieces, or the request was
+    /// one for the head alone.
+    #[must_use]
+    pub fn length(self, length: u64) -> Self {
+        Self { length: Some(length), ..self }
+    }
+
     /// Appends the answer to `out`.
     pub fn encode_into(&self, out: &mut Vec<u8>) {
         out.reserve(self.body.len() + 256);
         let connection = if self.keep_alive { "keep-alive" } else { "close" };
-        let length = self.body.len();
+        let length = self.length.unwrap_or(self.body.len() as u64);
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(self.status.line().as_bytes());
         // No blank after the colon: the bytes are those of the C++ servers, so that recorded
@@ -191,6 +209,15 @@ mod tests {
         assert!(
             text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection:close")
         );
+    }
+
+    #[test]
+    fn a_body_that_follows_in_pieces_is_announced() {
+        let answer = HttpResponse::new(HttpStatus::PartialContent).length(1 << 32).to_bytes();
+        let text = String::from_utf8(answer).unwrap();
+        assert!(text.ends_with(
+            "206 Partial Content\r\nConnection:close\r\nContent-Length:4294967296\r\n\r\n"
+        ));
     }
 
     #[test]

@@ -98,6 +98,12 @@ pub trait HttpHandler: ConnHandler<Framing = HttpFraming> {
         this: NetHandle,
         request: &HttpRequest<'_>,
     ) -> Result<(), HttpError>;
+
+    /// The answer to a request that is refused; the connection closes after it. A class whose
+    /// clients expect more than a status says it here.
+    fn refusal(error: &HttpError) -> Vec<u8> {
+        HttpResponse::error(error).to_bytes()
+    }
 }
 
 /// The framing of HTTP/1.x requests.
@@ -129,7 +135,7 @@ impl<H: HttpHandler> Framing<H> for HttpFraming {
             };
             if let Err(error) = result {
                 // F128: a bad request is told so before the connection ends.
-                cx.net.send(this, &HttpResponse::error(&error).to_bytes());
+                cx.net.send(this, &H::refusal(&error));
                 return Err(error.into());
             }
         }

@@ -39,7 +39,9 @@ pub trait ConnHandler: Sized + 'static {
     /// C++: base/imconn.h CImConn::OnClose
     fn on_close(cx: &mut Cx<'_, Self::Server>, this: NetHandle);
 
-    /// A socket that had been full has taken everything: whoever held data back may go on.
+    /// A socket that had been full, or that the service asked about with
+    /// [`notify_written`](super::Netlib::notify_written), has taken everything: whoever held data
+    /// back may go on.
     ///
     /// C++: base/imconn.h CImConn::OnWriteCompelete
     /// Differs: not called after each send that went out at once, where nobody had to wait.
@@ -173,6 +175,8 @@ pub(crate) struct ImConn<S: 'static> {
     pub(crate) state: ConnState,
     /// The socket takes no more for now. C++ m_busy
     pub(crate) busy: bool,
+    /// The service wants to know when everything is written.
+    pub(crate) tell_written: bool,
     pub(crate) write_listed: bool,
     pub(crate) read_listed: bool,
     /// The service wants no messages for now.
@@ -215,6 +219,7 @@ impl<S> ImConn<S> {
             listener: None,
             state,
             busy: state == ConnState::Connecting,
+            tell_written: false,
             write_listed: false,
             read_listed: false,
             paused: false,

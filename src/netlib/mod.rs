@@ -339,6 +339,15 @@ impl<S> Netlib<S> {
         self.open_conn(handle).map_or(0, |conn| conn.out.len())
     }
 
+    /// Calls `on_write_complete` once what is queued now is with the kernel, even if the socket
+    /// takes it at once: for a service that sends something long piece by piece. If nothing is
+    /// queued, nothing will be told.
+    pub fn notify_written(&mut self, handle: NetHandle) {
+        if let Some(conn) = self.open_conn_mut(handle) {
+            conn.tell_written = true;
+        }
+    }
+
     /// Changes the limits of one connection, for instance after a login.
     pub fn set_limits(&mut self, handle: NetHandle, limits: ConnLimits) {
         if let Some(conn) = self.open_conn_mut(handle) {

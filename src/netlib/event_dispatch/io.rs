@@ -95,10 +95,11 @@ impl<S> EventDispatch<S> {
             Ok(Written::Blocked) => conn.busy = true,
             Ok(Written::All) => {
                 conn.busy = false;
+                let tell = mem::take(&mut conn.tell_written) || was_busy;
                 let on_write_complete = conn.ops.on_write_complete;
                 if closing {
                     self.finish_close(handle);
-                } else if was_busy {
+                } else if tell {
                     on_write_complete(&mut Cx { srv, net: &mut self.net }, handle);
                 }
             }

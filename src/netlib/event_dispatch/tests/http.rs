@@ -20,6 +20,10 @@ impl ConnHandler for WebConn {
         cx.srv.conns.remove(this);
         cx.srv.seen.push((this, Seen::Close));
     }
+
+    fn on_write_complete(cx: &mut TestCx<'_>, this: NetHandle) {
+        cx.srv.seen.push((this, Seen::WriteComplete));
+    }
 }
 
 impl HttpHandler for WebConn {
@@ -32,6 +36,9 @@ impl HttpHandler for WebConn {
         if request.target == "/later" {
             cx.net.pause_read(this);
             return Ok(());
+        }
+        if request.target == "/told" {
+            cx.net.notify_written(this);
         }
         if request.target == "/now" {
             for conn in cx.srv.conns.handles().filter(|conn| *conn != this) {
@@ -117,6 +124,22 @@ fn a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() {
     assert_eq!(client.receive_bytes(go_on.len()), go_on);
     client.send_bytes(b"body");
     bed.turn_until(|bed| bed.srv.seen.contains(&(bed.srv.seen[0].0, Seen::Pdu(4))));
+}
+
+#[test]
+fn a_service_that_asks_is_told_once_that_everything_is_written() {
+    let mut bed = web_bed();
+    let mut client = bed.client();
+    bed.accept(1);
+    client.send_bytes(b"GET /told HTTP/1.1\r\n\r\n");
+    bed.turn_until(|bed| bed.srv.count(&Seen::WriteComplete) == 1);
+    let expected = answer("/told");
+    assert_eq!(client.receive_bytes(expected.len()), expected);
+    client.send_bytes(b"GET /a HTTP/1.1\r\n\r\n");
+    bed.turn_until(|bed| bed.srv.seen.len() == 4);
+    bed.turn();
+    client.receive_bytes(answer("/a").len());
+    assert_eq!(bed.srv.count(&Seen::WriteComplete), 1);
 }
 
 #[test]

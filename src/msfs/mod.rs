@@ -1,0 +1,229 @@
+//! msfs: stores pictures and voice, and hands them out again.
+//!
+//! ```text
+//! client ──────────┐ HTTP, port 8700
+//! db_proxy_server ─┴──────────────► msfs ──► BaseDir
+//! ```
+//!
+//! `POST` stores the file of a form and answers with its URL; `GET` and `HEAD` fetch it. The loop
+//! touches no file: uploads and downloads have a pool of workers each.
+//!
+//! - [`http_conn`]: connections, and what workers do for them.
+//! - [`multipart`]: the file of an upload.
+//! - [`range`]: the part of a file that a download wants.
+//! - [`file_manager`]: where files lie, and what they are called.
+//! - [`file_lin`]: one file.
+
+pub mod file_lin;
+pub mod file_manager;
+pub mod http_conn;
+pub mod multipart;
+pub mod range;
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use log::{info, warn};
+
+use crate::base::allow_list::AllowList;
+use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
+use crate::base::config_value::HostList;
+use crate::base::signals::Signal;
+use crate::base::thread_pool::ThreadPool;
+use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
+use file_manager::{FILE_SIZE_MAX, FileManager};
+use http_conn::HttpConn;
+
+type Cx<'a> = crate::netlib::Cx<'a, Msfs>;
+
+/// Most connections at a time.
+pub const CONN_MAX: usize = 10_000;
+
+/// The largest body of an upload: the largest file, and what a form puts around it.
+///
+/// C++: msfs/HttpConn.cpp CHttpConn::OnRead
+/// Differs: ends where files do; the original takes 10 MiB and stores 5 (F121).
+pub const HTTP_UPLOAD_MAX: usize = FILE_SIZE_MAX + 64 * 1024;
+
+/// Uploads that wait for a worker, each with its file in memory. Beyond it they get 503.
+pub const POST_QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("a number from 1");
+
+/// A connection has one request at a time, so no download finds this full.
+const GET_QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(CONN_MAX).expect("a number from 1");
+
+/// What the configuration file says.
+#[derive(Clone, Debug)]
+pub struct MsfsConfig {
+    /// `ListenIP`: addresses or host names, separated by `;`.
+    pub listen_ip: String,
+    /// `ListenPort`.
+    pub listen_port: u16,
+    /// `BaseDir`: where files lie.
+    pub base_dir: PathBuf,
+    /// `PostThreadCount`: workers for uploads.
+    pub post_thread_count: NonZeroUsize,
+    /// `GetThreadCount`: workers for downloads.
+    pub get_thread_count: NonZeroUsize,
+    /// `UploadSecret` and `UploadAllowIP`.
+    pub upload_limits: UploadLimits,
+}
+
+/// Who may store files. The default lets everybody.
+#[derive(Clone, Debug, Default)]
+pub struct UploadLimits {
+    /// What the header `X-Upload-Secret` has to say.
+    pub secret: Option<String>,
+    /// Where uploads may come from.
+    pub allow_ip: AllowList,
+}
+
+impl MsfsConfig {
+    /// Reads the keys of `msfs.conf`.
+    ///
+    /// # Errors
+    /// A key is missing, or its value is wrong.
+    ///
+    /// C++: msfs/main.cpp config_file
+    /// Differs: `FileCnt` and `FilesPerDir` are accepted and mean nothing; the file is never
+    /// rewritten (F123).
+    pub fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
+        config.get_opt::<u64>("FileCnt")?;
+        config.get_opt::<u64>("FilesPerDir")?;
+        Ok(Self {
+            listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
+            listen_port: config.get("ListenPort")?,
+            base_dir: config.get::<String>("BaseDir")?.into(),
+            post_thread_count: config.get("PostThreadCount")?,
+            get_thread_count: config.get("GetThreadCount")?,
+            upload_limits: UploadLimits {
+                secret: config.get_opt("UploadSecret")?,
+                allow_ip: config.get_opt("UploadAllowIP")?.unwrap_or_default(),
+            },
+        })
+    }
+}
+
+/// The state of the service.
+#[derive(Debug)]
+pub struct Msfs {
+    http_conns: ConnMap<HttpConn>,
+    /// C++: msfs/main.cpp g_fileManager
+    files: Arc<FileManager>,
+    /// C++: msfs/main.cpp g_PostThreadPool
+    post_thread_pool: ThreadPool,
+    /// C++: msfs/main.cpp g_GetThreadPool
+    get_thread_pool: ThreadPool,
+    /// What workers have for connections.
+    responses: ResponseList<http_conn::Response>,
+    upload_limits: UploadLimits,
+}
+
+impl Msfs {
+    /// The loop that serves this configuration, its service, and the addresses it listens on.
+    /// Connections wait from here on; they are served once the loop runs.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or the directory of the files cannot be used.
+    pub fn dispatch(
+        config: &MsfsConfig,
+    ) -> io::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
+        let mut dispatch = EventDispatch::new()?;
+        let srv = Self {
+            http_conns: ConnMap::default(),
+            files: Arc::new(FileManager::init_dir(&config.base_dir)?),
+            post_thread_pool: ThreadPool::new("post", config.post_thread_count, POST_QUEUE_MAX)?,
+            get_thread_pool: ThreadPool::new("get", config.get_thread_count, GET_QUEUE_MAX)?,
+            responses: dispatch.response_list(),
+            upload_limits: config.upload_limits.clone(),
+        };
+        let limits = ConnLimits { message_len_max: HTTP_UPLOAD_MAX as u32, ..ConnLimits::CLIENT };
+        let options = ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(limits) };
+        let addrs =
+            dispatch.listen_on::<HttpConn>(&config.listen_ip, config.listen_port, options)?;
+        http_conn::init_http_conn(dispatch.net());
+        Ok((dispatch, srv, addrs))
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The service cannot start, or its loop fails.
+///
+/// C++: msfs/main.cpp main
+pub fn run(config: MsfsConfig) -> io::Result<()> {
+    if let Err(error) = raise_open_files_limit() {
+        warn!("the limit of open files stays as it is: {error}");
+    }
+    let (mut dispatch, mut srv, addrs) = Msfs::dispatch(&config)?;
+    dispatch.handle_signals(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup], on_signal)?;
+    for addr in addrs {
+        info!("listening addr={addr} dir={}", config.base_dir.display());
+    }
+    dispatch.start_dispatch(&mut srv)
+}
+
+/// C++: msfs/main.cpp Stop
+/// Differs: nothing has to be saved (F123).
+fn on_signal(cx: &mut Cx<'_>, signal: Signal) {
+    if signal.is_stop() {
+        info!("stopping signal={signal:?} conns={}", cx.srv.http_conns.len());
+        cx.net.stop_event();
+    } else {
+        info!("signal={signal:?} ignored: every key takes effect at the start only");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::slog::LogOptions;
+
+    fn config(text: &str) -> ConfigFileReader {
+        ConfigFileReader::parse(Path::new("msfs.conf"), text.as_bytes())
+    }
+
+    #[test]
+    fn the_sample_configuration_is_complete_and_listens_on_loopback() {
+        let sample = include_str!("../../conf/msfs.conf");
+        let read = |text: &str| {
+            let mut config = config(text);
+            LogOptions::read(&mut config).unwrap();
+            let read = MsfsConfig::read(&mut config).unwrap();
+            assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+            read
+        };
+        let safe = read(sample);
+        assert_eq!((safe.listen_ip.as_str(), safe.listen_port), ("127.0.0.1", 8700));
+        assert_eq!(safe.upload_limits.secret, None);
+        // With every key that the sample only mentions.
+        let text: Vec<_> = sample
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(key) if !key.starts_with(' ') => key,
+                _ => line,
+            })
+            .collect();
+        let limits = read(&text.join("\n")).upload_limits;
+        assert!(limits.secret.is_some());
+        assert!(!limits.allow_ip.allows("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn f123_a_configuration_of_the_original_is_read_counter_and_all() {
+        let mut config = config(
+            "ListenIP=0.0.0.0\t\t#several\nListenPort=8700\nBaseDir=./tmp\nFileCnt=12\n\
+             FilesPerDir=30000\nGetThreadCount=32\nPostThreadCount=1\n",
+        );
+        let read = MsfsConfig::read(&mut config).unwrap();
+        assert_eq!(read.base_dir, Path::new("./tmp"));
+        assert_eq!((read.get_thread_count.get(), read.post_thread_count.get()), (32, 1));
+        assert!(config.warnings().is_empty());
+    }
+}
