@@ -55,6 +55,9 @@ pub const CONN_MAX: usize = 4096;
 /// Requests that may wait for a worker.
 pub const QUEUE_MAX: usize = 8192;
 
+/// Longest message unless the configuration says otherwise: a voice message of a minute fits.
+pub const MSG_LEN_MAX: usize = 1 << 20;
+
 /// What the configuration file says.
 #[derive(Debug)]
 pub struct DbProxyServerConfig {
@@ -66,6 +69,8 @@ pub struct DbProxyServerConfig {
     pub allow_ip: AllowList,
     /// `ThreadNum`: workers.
     pub thread_num: NonZeroUsize,
+    /// `MaxMsgLen`: longest message that is stored, in bytes.
+    pub msg_len_max: usize,
     /// `MsfsSite`: where voice messages are kept, as a URL.
     pub msfs_site: String,
     /// `aesKey`: the key of message texts, 32 bytes that every client knows.
@@ -87,6 +92,7 @@ impl DbProxyServerConfig {
             listen_port: config.get("ListenPort")?,
             allow_ip: config.get_opt("AllowIP")?.unwrap_or_default(),
             thread_num: config.get("ThreadNum")?,
+            msg_len_max: config.get_or("MaxMsgLen", MSG_LEN_MAX)?,
             msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
             aes_key: config.get("aesKey")?,
             db: DbManager::from_config(config)?,
@@ -137,6 +143,7 @@ impl DbProxyServer {
             db: config.db,
             cache: config.cache,
             unknown_logins: UnknownLogins::default(),
+            msg_len_max: config.msg_len_max,
             aes,
             msfs_site: config.msfs_site,
             http: HttpClient::default(),

@@ -47,7 +47,7 @@ pub fn send_messages(business: &Business, pdus: &[PduRef<'_>]) -> Vec<Option<ImP
     pdus.iter().zip(msgs).zip(new).map(answer).collect()
 }
 
-/// What is to be stored of a message, unless it never can be.
+/// What is to be stored of a message, unless it never can be, or is longer than allowed (F30).
 fn new_message(business: &Business, msg: &ImMsgData) -> Option<NewMessage> {
     let msg_type = MsgType::try_from(msg.msg_type).ok()?;
     let receiver = if msg_type_is_single(msg.msg_type) {
@@ -58,6 +58,10 @@ fn new_message(business: &Business, msg: &ImMsgData) -> Option<NewMessage> {
         return None;
     };
     let (from_id, to_id, created) = (msg.from_user_id, msg.to_session_id, msg.create_time);
+    if msg.msg_data.len() > business.msg_len_max {
+        warn!("user={from_id} message refused: bytes={}", msg.msg_data.len());
+        return None;
+    }
     let content = match msg_type {
         MsgType::SingleText | MsgType::GroupText => {
             String::from_utf8(msg.msg_data.to_vec()).ok().filter(|text| !text.is_empty())

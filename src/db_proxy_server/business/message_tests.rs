@@ -124,17 +124,28 @@ fn f92_s5_what_cannot_be_stored_is_refused_with_number_0() {
 }
 
 #[test]
-fn one_message_that_does_not_fit_costs_the_others_nothing() {
+fn f30_a_message_is_stored_whole_or_refused() {
     let bed = bed();
-    let long = "x".repeat(20 << 20);
-    assert_eq!(
-        bed.send(&[text(1, 2, "a"), text(3, 4, &long), text(5, 6, "b")])
-            .iter()
-            .filter(|id| **id == 0)
-            .count(),
-        1
-    );
+    let longest = "x".repeat(bed.business.msg_len_max);
+    let batch = [text(1, 2, "a"), text(3, 4, &longest), text(5, 6, &format!("{longest}x"))];
+    assert_eq!(bed.send(&batch), [1, 1, 0]);
     assert_eq!(bed.stored(), 2);
+    let length = (0..8).map(|k| format!("select max(length(content)) as n from IMMessage_{k}"));
+    let lengths = length.flat_map(|sql| {
+        let rows = bed.business.master().unwrap().execute_query(&sql, &[]).unwrap();
+        rows.first().unwrap().get::<Option<u32>>("n").unwrap()
+    });
+    assert_eq!(lengths.max(), Some(longest.len() as u32));
+}
+
+#[test]
+fn one_message_that_does_not_fit_its_column_costs_the_others_nothing() {
+    let mut bed = bed();
+    bed.business.msg_len_max = usize::MAX;
+    let long = "x".repeat(20 << 20);
+    let msg_ids = bed.send(&[text(1, 2, "a"), text(3, 4, &long), text(5, 6, "b")]);
+    assert_eq!(msg_ids.iter().filter(|msg_id| **msg_id == 0).count(), 1);
+    assert_eq!((msg_ids[1], bed.stored()), (0, 2));
 }
 
 #[test]

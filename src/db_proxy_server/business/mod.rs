@@ -43,6 +43,8 @@ pub struct Business {
     pub cache: CacheManager,
     /// Failed logins under names that nobody has.
     pub unknown_logins: login::UnknownLogins,
+    /// Longest message that is stored, in bytes; a longer one is refused.
+    pub msg_len_max: usize,
     /// The cipher of message texts.
     pub aes: Aes,
     /// Where voice messages are kept: `http://host:port/`.

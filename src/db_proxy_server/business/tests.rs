@@ -50,6 +50,7 @@ pub(super) fn bed() -> Bed {
         db: DbManager::from_config(&mut config).unwrap(),
         cache: CacheManager::from_config(&mut config).unwrap(),
         unknown_logins: UnknownLogins::default(),
+        msg_len_max: 1 << 20,
         aes: Aes::new(b"12345678901234567890123456789012").unwrap(),
         msfs_site: "http://127.0.0.1:1/".to_owned(),
         http: HttpClient::default(),
