@@ -21,6 +21,13 @@ const STATEMENTS_MAX: usize = 256;
 const BUSY_SOON: (i32, Duration) = (400, Duration::from_micros(500));
 const BUSY_LATER: (i32, Duration) = (500, Duration::from_millis(10));
 
+/// Pages of 4 KiB in the log before it is copied into the file. A page that changes in each of many
+/// commits is copied once.
+const CHECKPOINT_PAGES: u32 = 8_000;
+
+/// Pages that each connection keeps in memory.
+const CACHE_PAGES: u32 = 2_000;
+
 /// A connection to a file. Readers never wait; writers wait for each other.
 pub struct SqliteConn {
     conn: Connection,
@@ -67,6 +74,8 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, Error> {
         attempts += 1;
     }
     conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "cache_size", CACHE_PAGES)?;
     Ok(conn)
 }
 
