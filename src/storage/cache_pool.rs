@@ -1,4 +1,14 @@
 //! The pools of cache connections, as configured.
+//!
+//! ```text
+//! CacheInstances        names of the pools, separated by commas
+//! <name>_driver         redis (if missing) or embedded
+//! <name>_maxconncnt     most connections at once; embedded: 16 if missing
+//! <name>_host, _port    redis
+//! <name>_db             number of the database; embedded: 0 if missing
+//! <name>_username, _password     redis; both may be missing
+//! <name>_path           embedded: the file, which may be that of the database
+//! ```
 
 use std::path::PathBuf;
 

@@ -1,4 +1,12 @@
 //! The pools of database connections, as configured.
+//!
+//! ```text
+//! DBInstances           names of the pools, separated by commas
+//! <name>_driver         mysql (if missing) or sqlite
+//! <name>_maxconncnt     most connections at once; sqlite: 16 if missing
+//! <name>_host, _port, _dbname, _username, _password     mysql; the password may be missing
+//! <name>_path           sqlite: the file
+//! ```
 
 use std::fmt;
 use std::num::NonZeroUsize;

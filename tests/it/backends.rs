@@ -133,7 +133,8 @@ impl MariaDb {
 
     /// One that may be killed.
     pub(crate) fn start() -> Self {
-        install("mariadbd", "mariadb-server-core");
+        // The first two have all programs and no service; not every system divides them so.
+        install("mariadbd", &["mariadb-server-core mariadb-client-core", "mariadb-server"]);
         let dir = directory("mariadb");
         let port = free_port();
         let data = format!("{dir}/data");
@@ -229,7 +230,7 @@ impl Redis {
 
     /// One that may be killed or paused.
     pub(crate) fn start() -> Self {
-        install("redis-server", "redis-server");
+        install("redis-server", &["redis-server"]);
         let dir = directory("redis");
         let port = free_port();
         // Quoted as the configuration file wants it.
@@ -280,23 +281,27 @@ fn is_root() -> bool {
 
 /// These tests never pass without the servers: what is missing is installed if we may, and asked
 /// for if we may not.
-fn install(program: &str, package: &str) {
+fn install(program: &str, packages: &[&str]) {
     // Two tests may need two programs at once, and apt runs once at a time.
     static APT: Mutex<()> = Mutex::new(());
     let _one_at_a_time = APT.lock();
     if is_installed(program) {
         return;
     }
-    let advice = format!("the storage tests need {program}: apt-get install {package}");
+    let advice = format!("the storage tests need {program}: apt-get install {}", packages[0]);
     assert!(is_root(), "{advice}");
-    let apt = |args: &[&str]| {
+    let apt = |args: &str| {
         // With run level 1 the packages do not start a server of their own.
         let settings = [("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")];
-        Command::new("apt-get").args(args).envs(settings).stdout(Stdio::null()).status()
+        let mut apt = Command::new("apt-get");
+        apt.args(args.split(' ')).envs(settings).stdout(Stdio::null()).status()
     };
-    let _ = apt(&["update", "-qq"]);
-    let done = apt(&["install", "-y", "-qq", "--no-install-recommends", package]);
-    assert!(done.is_ok_and(|status| status.success()) && is_installed(program), "{advice}");
+    let _ = apt("update -qq");
+    let done = packages.iter().any(|packages| {
+        let install = format!("install -y -qq --no-install-recommends {packages}");
+        apt(&install).is_ok_and(|status| status.success())
+    });
+    assert!(done && is_installed(program), "{advice}");
 }
 
 fn is_installed(program: &str) -> bool {

@@ -30,9 +30,9 @@ const ATTEMPTS_MAX: u32 = 5;
 /// How long one server waits for another one that migrates.
 const LOCK_WAIT_SECS: u32 = 3600;
 
-/// What a database that has come half the way says about the other half: table, column or key
-/// exists.
-const EXISTS_ALREADY: [i64; 3] = [1050, 1060, 1061];
+/// What a database that has come half the way says about the first half: table, column or key
+/// exists, or is gone.
+const DONE_ALREADY: [i64; 4] = [1050, 1060, 1061, 1091];
 
 struct Migration {
     version: u32,
@@ -131,7 +131,7 @@ fn apply(conn: &mut dyn DbConn, migration: &Migration) -> Result<usize, DbError>
     prepare(conn)?;
     for statement in statements(sql) {
         match conn.execute_update(&statement, &[]) {
-            Err(DbError::Other { code, .. }) if EXISTS_ALREADY.contains(&code) => {}
+            Err(DbError::Other { code, .. }) if DONE_ALREADY.contains(&code) => {}
             Err(error) => return Err(error),
             Ok(_) => {}
         }

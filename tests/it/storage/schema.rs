@@ -215,6 +215,11 @@ fn an_interrupted_upgrade_begins_again() {
     // As if it had been killed before it wrote down what it had done.
     run(&mut conn, "delete from IMSchemaVersion where version>1");
     run(&mut conn, "alter table IMMessage_5 drop key uk_relateId_msgId");
+    run(
+        &mut conn,
+        "alter table IMMessage_7 add key idx_fromId_toId_created (fromId, toId), \
+         add key idx_relateId_status_msgId_created (relateId, status)",
+    );
     assert_eq!(migrate(&mut conn).unwrap(), 2);
     check_upgraded(&mut conn);
     let key = "select 1 from information_schema.statistics where table_schema=database() \

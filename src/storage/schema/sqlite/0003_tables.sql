@@ -158,8 +158,6 @@ create table if not exists IMGroupMessage_{n} (
 ) strict;
 create index if not exists IMGroupMessage_{n}_idx_groupId_status_created
     on IMGroupMessage_{n} (groupId, status, created);
-create index if not exists IMGroupMessage_{n}_idx_groupId_msgId_status_created
-    on IMGroupMessage_{n} (groupId, msgId, status, created);
 create unique index if not exists IMGroupMessage_{n}_uk_groupId_msgId
     on IMGroupMessage_{n} (groupId, msgId);
 
@@ -186,10 +184,6 @@ create table if not exists IMMessage_{n} (
 ) strict;
 create index if not exists IMMessage_{n}_idx_relateId_status_created
     on IMMessage_{n} (relateId, status, created);
-create index if not exists IMMessage_{n}_idx_relateId_status_msgId_created
-    on IMMessage_{n} (relateId, status, msgId, created);
-create index if not exists IMMessage_{n}_idx_fromId_toId_created
-    on IMMessage_{n} (fromId, toId, status);
 create unique index if not exists IMMessage_{n}_uk_relateId_msgId
     on IMMessage_{n} (relateId, msgId);
 
@@ -208,10 +202,6 @@ create table if not exists IMRecentSession (
     `updated` integer not null default 0
         constraint out_of_range_updated check (`updated` between 0 and 4294967295)
 ) strict;
-create index if not exists IMRecentSession_idx_userId_peerId_status_updated
-    on IMRecentSession (userId, peerId, status, updated);
-create index if not exists IMRecentSession_idx_userId_peerId_type
-    on IMRecentSession (userId, peerId, type);
 create unique index if not exists IMRecentSession_uk_userId_peerId_type
     on IMRecentSession (userId, peerId, type);
 create index if not exists IMRecentSession_idx_userId_status_updated
