@@ -1,7 +1,8 @@
 //! Which function answers which command.
 
 use super::business::{
-    Answer, Business, depart_action, login, message_content, recent_session, user_action,
+    Answer, Business, depart_action, file_action, group_action, login, message_content,
+    message_counter, recent_session, user_action,
 };
 use crate::base::im_pdu::PduRef;
 use crate::pb::cmd::*;
@@ -28,10 +29,21 @@ pub fn handler(command_id: u16) -> Option<PduHandler> {
         CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST => user_action::change_user_sign_info,
         CID_MSG_DATA => message_content::send_message,
         CID_MSG_LIST_REQUEST => message_content::get_message,
-        CID_MSG_UNREAD_CNT_REQUEST => message_content::get_unread_msg_counter,
-        CID_MSG_READ_ACK => message_content::clear_unread_msg_counter,
+        CID_MSG_UNREAD_CNT_REQUEST => message_counter::get_unread_msg_counter,
+        CID_MSG_READ_ACK => message_counter::clear_unread_msg_counter,
         CID_MSG_GET_BY_MSG_ID_REQ => message_content::get_message_by_id,
         CID_MSG_GET_LATEST_MSG_ID_REQ => message_content::get_latest_msg_id,
+        CID_LOGIN_REQ_DEVICETOKEN => message_counter::set_devices_token,
+        CID_OTHER_GET_DEVICE_TOKEN_REQ => message_counter::get_devices_token,
+        CID_GROUP_SHIELD_GROUP_REQUEST => group_action::set_group_push,
+        CID_OTHER_GET_SHIELD_REQ => group_action::get_group_push,
+        CID_GROUP_NORMAL_LIST_REQUEST => group_action::get_normal_group_list,
+        CID_GROUP_INFO_REQUEST => group_action::get_group_info,
+        CID_GROUP_CREATE_REQUEST => group_action::create_group,
+        CID_GROUP_CHANGE_MEMBER_REQUEST => group_action::modify_member,
+        CID_FILE_HAS_OFFLINE_REQ => file_action::has_offline_file,
+        CID_FILE_ADD_OFFLINE_REQ => file_action::add_offline_file,
+        CID_FILE_DEL_OFFLINE_REQ => file_action::del_offline_file,
         _ => return None,
     })
 }

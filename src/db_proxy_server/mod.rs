@@ -36,6 +36,7 @@ use crate::base::enc_dec::Aes;
 use crate::base::http_client::HttpClient;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
+use crate::base::unix_time::local_hour;
 use crate::netlib::open_files::raise_open_files_limit;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use crate::storage::{CacheManager, DbManager};
@@ -150,6 +151,7 @@ impl DbProxyServer {
             relations: Relations::default(),
             msg_ids: MsgIds::default(),
             clock,
+            local_hour,
         };
         let srv = Self::new(&dispatch, config.thread_num, business)?;
         proxy_conn::init_proxy_conn(dispatch.net());

@@ -5,11 +5,11 @@ use std::panic::{self, AssertUnwindSafe};
 use log::{error, warn};
 
 use super::business::Business;
-use super::business::message_content::send_messages;
+use super::business::message_content::{change_conversations, changes_conversation};
+use super::business::refusal::refusal;
 use super::handler_map::PduHandler;
 use crate::base::im_pdu::{ImPdu, PduRef};
 use crate::netlib::{NetHandle, ResponseList};
-use crate::pb::cmd::CID_MSG_DATA;
 
 /// C++: db_proxy_server/ProxyTask.h CProxyTask
 #[derive(Debug)]
@@ -33,17 +33,17 @@ pub struct ResponsePdu {
     pub pdu: Option<ImPdu>,
 }
 
-/// Runs what a worker was given: messages that stand next to each other together, everything else
-/// one by one. A handler that panics costs its own request only.
+/// Runs what a worker was given: what happens in conversations together, where it stands next to
+/// each other, everything else one by one. A handler that panics costs its own request only.
 ///
 /// C++: db_proxy_server/ProxyTask.cpp CProxyTask::run
 pub fn run(business: &Business, responses: &ResponseList<ResponsePdu>, tasks: Vec<ProxyTask>) {
-    let is_message = |task: &ProxyTask| task.pdu.as_pdu().command_id() == CID_MSG_DATA;
-    for run in tasks.chunk_by(|a, b| is_message(a) && is_message(b)) {
+    let is_change = |task: &ProxyTask| changes_conversation(task.pdu.as_pdu().command_id());
+    for run in tasks.chunk_by(|a, b| is_change(a) && is_change(b)) {
         let pdus: Vec<PduRef<'_>> = run.iter().map(|task| task.pdu.as_pdu()).collect();
         let answers = match run {
             [task] => vec![answer(business, task)],
-            _ => panic::catch_unwind(AssertUnwindSafe(|| send_messages(business, &pdus)))
+            _ => panic::catch_unwind(AssertUnwindSafe(|| change_conversations(business, &pdus)))
                 // One of them is to blame: alone it hurts nobody else.
                 .unwrap_or_else(|_| run.iter().map(|task| answer(business, task)).collect()),
         };
@@ -53,18 +53,14 @@ pub fn run(business: &Business, responses: &ResponseList<ResponsePdu>, tasks: Ve
     }
 }
 
+/// The answer of the handler, or a refusal when it fails.
 fn answer(business: &Business, task: &ProxyTask) -> Option<ImPdu> {
-    let command_id = task.pdu.as_pdu().command_id();
-    let handle = AssertUnwindSafe(|| (task.handler)(business, task.pdu.as_pdu()));
-    match panic::catch_unwind(handle) {
-        Ok(Ok(pdu)) => pdu,
-        Ok(Err(reason)) => {
-            warn!("conn={} cmd={command_id:#06x} not answered: {reason}", task.conn);
-            None
-        }
-        Err(_) => {
-            error!("conn={} cmd={command_id:#06x} not answered: handler panicked", task.conn);
-            None
-        }
+    let pdu = task.pdu.as_pdu();
+    let (conn, command_id) = (task.conn, pdu.command_id());
+    match panic::catch_unwind(AssertUnwindSafe(|| (task.handler)(business, pdu))) {
+        Ok(Ok(pdu)) => return pdu,
+        Ok(Err(reason)) => warn!("conn={conn} cmd={command_id:#06x} failed: {reason}"),
+        Err(_) => error!("conn={conn} cmd={command_id:#06x} failed: the handler panicked"),
     }
+    refusal(pdu).unwrap_or_default()
 }

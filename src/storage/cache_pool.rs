@@ -116,6 +116,8 @@ impl CacheTarget {
 #[derive(Debug)]
 pub struct CacheManager {
     pools: Vec<CachePool>,
+    /// The names of those that others may use as well.
+    shared: Vec<String>,
 }
 
 impl CacheManager {
@@ -123,20 +125,28 @@ impl CacheManager {
     ///
     /// C++: db_proxy_server/CachePool.cpp CacheManager::Init
     pub fn from_config(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
-        let mut pools = Vec::new();
+        let (mut pools, mut shared) = (Vec::new(), Vec::new());
         for name in config.get::<PoolNames>("CacheInstances")?.0 {
             let target = CacheTarget::read(config, &name)?;
             let embedded = matches!(target, CacheTarget::Embedded { .. });
             let conns_max = conns_max(config, &name, embedded)?;
+            if !embedded {
+                shared.push(name.clone());
+            }
             pools.push(Pool::new(&name, conns_max, move || target.open()));
         }
-        Ok(Self { pools })
+        Ok(Self { pools, shared })
     }
 
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Result<&CachePool, CacheError> {
         let found = self.pools.iter().find(|pool| pool.name() == name);
         found.ok_or_else(|| CacheError::NoPool(name.to_owned()))
+    }
+
+    /// Whether servers that are not of this project may use the pool as well: it is in Redis.
+    pub fn is_shared(&self, name: &str) -> bool {
+        self.shared.iter().any(|shared| shared == name)
     }
 
     /// Lends a connection of the pool of this name.
@@ -167,7 +177,7 @@ mod tests {
             text.push_str(&pool.replace('N', name));
         }
         let manager = manager(&text).unwrap();
-        assert!(names.iter().all(|name| manager.pool(name).is_ok()));
+        assert!(names.iter().all(|name| manager.pool(name).is_ok() && manager.is_shared(name)));
         assert!(matches!(manager.cache_conn("none"), Err(CacheError::NoPool(_))));
     }
 
@@ -180,6 +190,7 @@ mod tests {
         };
         let text = format!("CacheInstances=unread,token\n{}{}", pool(UNREAD, 1), pool(TOKEN, 4));
         let manager = manager(&text).unwrap();
+        assert!(!manager.is_shared(UNREAD));
         manager.cache_conn(UNREAD).unwrap().set("k", "1").unwrap();
         assert_eq!(manager.cache_conn(TOKEN).unwrap().get("k").unwrap(), None);
         assert_eq!(manager.cache_conn(UNREAD).unwrap().get("k").unwrap().as_deref(), Some("1"));

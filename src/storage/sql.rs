@@ -65,6 +65,11 @@ pub fn placeholders(count: usize) -> String {
     sql
 }
 
+/// `(a=? and b=?) or (a=? and b=?)` for a list of `count` keys of several columns.
+pub fn any_of(condition: &str, count: usize) -> String {
+    vec![condition; count].join(" or ")
+}
+
 fn quoted(columns: &[&str]) -> String {
     let columns: Vec<String> = columns.iter().map(|column| format!("`{column}`")).collect();
     columns.join(", ")
@@ -223,5 +228,6 @@ mod tests {
         assert_eq!(Dialect::Sqlite.for_update(), "");
         assert_eq!(placeholders(3), "?,?,?");
         assert_eq!(placeholders(0), "");
+        assert_eq!(any_of("(a=? and b=?)", 2), "(a=? and b=?) or (a=? and b=?)");
     }
 }

@@ -1,7 +1,7 @@
 //! The command about departments.
 
-use super::{Answer, Business, depart_model};
-use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
+use super::{Answer, Business, depart_model, reply};
+use crate::base::im_pdu::PduRef;
 use crate::pb::buddy::{ImDepartmentReq, ImDepartmentRsp};
 use crate::pb::cmd::{CID_BUDDY_LIST_DEPARTMENT_RESPONSE, SID_BUDDY_LIST};
 
@@ -16,7 +16,5 @@ pub fn get_chged_depart(business: &Business, pdu: PduRef<'_>) -> Answer {
         dept_list,
         attach_data: msg.attach_data,
     };
-    let command_id = CID_BUDDY_LIST_DEPARTMENT_RESPONSE;
-    let header = PduHeader::new(SID_BUDDY_LIST, command_id, pdu.seq_num());
-    Ok(Some(ImPdu::encode_with(header, &answer)))
+    reply(SID_BUDDY_LIST, CID_BUDDY_LIST_DEPARTMENT_RESPONSE, pdu, &answer)
 }

@@ -6,8 +6,9 @@ use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::inter_login::{self, LoginOutcome};
-use super::{Answer, Business, HandlerError};
-use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
+use super::refusal::INTERNAL_ERROR;
+use super::{Answer, Business, HandlerError, reply};
+use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::{ResultType, UserInfo};
 use crate::pb::cmd::{CID_OTHER_VALIDATE_RSP, SID_OTHER};
 use crate::pb::server::{ImValidateReq, ImValidateRsp};
@@ -26,12 +27,10 @@ pub const UNKNOWN_NAMES_MAX: usize = 10_000;
 const NAME_LEN_MAX: usize = 32 * 4;
 
 /// C++: db_proxy_server/business/Login.cpp doLogin
-/// Differs: a failing database is an internal error (2) and counts for nobody (F11).
+/// Differs: a failing database is an internal error (2) and counts for nobody (F11); what does not
+/// parse is dropped, because without attach data nobody can pass an answer on (F105).
 pub fn do_login(business: &Business, pdu: PduRef<'_>) -> Answer {
-    let msg: ImValidateReq = match pdu.decode() {
-        Ok(msg) => msg,
-        Err(_) => return validated(pdu, ImValidateReq::default(), Outcome::InternalError),
-    };
+    let msg: ImValidateReq = pdu.decode()?;
     let outcome = match check(business, &msg) {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -92,7 +91,7 @@ fn validated(pdu: PduRef<'_>, msg: ImValidateReq, outcome: Outcome) -> Answer {
             (ResultType::RefuseReasonNone as u32, "成功", Some(UserInfo { status: 0, ..*user }))
         }
         Outcome::Wrong => (1, "用户名/密码错误", None),
-        Outcome::InternalError => (2, "服务端内部错误", None),
+        Outcome::InternalError => (INTERNAL_ERROR.0, INTERNAL_ERROR.1, None),
         Outcome::TooOften => (6, "用户名/密码错误次数太多", None),
     };
     let answer = ImValidateRsp {
@@ -102,8 +101,7 @@ fn validated(pdu: PduRef<'_>, msg: ImValidateReq, outcome: Outcome) -> Answer {
         user_info,
         attach_data: msg.attach_data,
     };
-    let header = PduHeader::new(SID_OTHER, CID_OTHER_VALIDATE_RSP, pdu.seq_num());
-    Ok(Some(ImPdu::encode_with(header, &answer)))
+    reply(SID_OTHER, CID_OTHER_VALIDATE_RSP, pdu, &answer)
 }
 
 /// A hash of minutes and how many failures each of them saw. All processes share it.

@@ -1,31 +1,32 @@
-//! Storing messages, as many as wait, with the cost of one.
+//! Storing messages, as many as wait, with the cost of one; and up to where somebody has read.
 //!
 //! # Cost
 //!
 //! A message alone costs one transaction with two statements (the message, both sessions), one
-//! commit, and two round trips to the cache (its number, the unread counter). A batch of 64 costs
-//! one transaction with one statement for each table that gets a row, one for all sessions and one
-//! for all groups, one commit, and two or three round trips to the cache. A relation or
-//! conversation this process has not met costs a statement or two once. A test counts.
+//! commit, and one round trip to the cache for its number. A batch of 64 costs one transaction
+//! with one statement for each table that gets a row and one for all sessions, one commit, and one
+//! round trip to the cache. Messages to groups add one statement that asks for the memberships,
+//! one for all groups and one for all marks of their senders. On a Redis that an original server
+//! shares, the unread counters of the original cost another round trip, or two with groups. A
+//! relation or conversation this process has not met costs a statement or two once. A test counts.
 //!
 //! # Order
 //!
-//! Messages of one conversation come to one worker in the order they arrived, and are numbered in
-//! that order. They are acknowledged after the commit; what fails is refused with number 0.
+//! What happens in one conversation comes to one worker in the order it arrived: messages are
+//! numbered in that order, and reading marks what came before. Messages are acknowledged after the
+//! commit; what fails is refused with number 0.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log::warn;
 
-use super::msg_ids::Conversation;
+use super::msg_ids::{Conversation, stored_max};
+use super::original_cache::{self, Counted};
 use super::relation_model::{self, Pair};
-use super::{Business, HandlerError};
+use super::{Business, HandlerError, group_model};
 use crate::pb::base_define::SessionType;
-use crate::storage::cache_pool::{GROUP_MEMBER, UNREAD};
 use crate::storage::sql::placeholders;
-use crate::storage::{
-    CacheCmd, CacheReply, DbConn, DbError, InsertRows, Merge, OnConflict, Transaction, Value,
-};
+use crate::storage::{DbConn, DbError, InsertRows, Merge, OnConflict, Transaction, Value};
 
 /// Most messages in one transaction.
 pub const BATCH_MAX: usize = 64;
@@ -33,13 +34,36 @@ pub const BATCH_MAX: usize = 64;
 /// How often a batch whose numbers were taken by somebody else, or that met a deadlock, is tried.
 const TRIES_MAX: usize = 3;
 
-/// To whom a message goes.
+/// Where a message goes, or where somebody reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Receiver {
     /// A user.
     User(u32),
     /// A group.
     Group(u32),
+}
+
+/// Something that happens in a conversation.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// Somebody writes.
+    Message(NewMessage),
+    /// Somebody has read everything that is there.
+    Read {
+        /// Who.
+        user_id: u32,
+        /// With whom or in which group.
+        session: Receiver,
+    },
+}
+
+impl Entry {
+    fn place(&self) -> (u32, Receiver) {
+        match self {
+            Self::Message(message) => (message.from_id, message.receiver),
+            Self::Read { user_id, session } => (*user_id, *session),
+        }
+    }
 }
 
 /// A message that is to be stored.
@@ -57,21 +81,21 @@ pub struct NewMessage {
     pub created: u32,
 }
 
-/// Stores the messages and gives each its number; `None` where it was not stored.
+/// Stores what happened and gives each message its number; `None` where it was not stored, and for
+/// what is no message.
 ///
 /// C++: db_proxy_server/business/MessageModel.cpp CMessageModel::sendMessage
 /// Differs: a number means that the message is stored (F92, S5).
-pub fn store(business: &Business, messages: &[NewMessage]) -> Vec<Option<u32>> {
-    match store_with_retries(business, messages) {
+pub fn store(business: &Business, entries: &[Entry]) -> Vec<Option<u32>> {
+    match store_with_retries(business, entries) {
         Ok(msg_ids) => msg_ids,
         // One message that cannot be stored must not cost the others theirs.
-        Err(error) if messages.len() > 1 && concerns_one(&error) => messages
-            .iter()
-            .flat_map(|message| store(business, std::slice::from_ref(message)))
-            .collect(),
+        Err(error) if entries.len() > 1 && concerns_one(&error) => {
+            entries.iter().flat_map(|entry| store(business, std::slice::from_ref(entry))).collect()
+        }
         Err(error) => {
-            warn!("messages not stored: count={} {error}", messages.len());
-            vec![None; messages.len()]
+            warn!("not stored: messages and read marks={} {error}", entries.len());
+            vec![None; entries.len()]
         }
     }
 }
@@ -82,11 +106,11 @@ fn concerns_one(error: &HandlerError) -> bool {
 
 fn store_with_retries(
     business: &Business,
-    messages: &[NewMessage],
+    entries: &[Entry],
 ) -> Result<Vec<Option<u32>>, HandlerError> {
     let mut tries = 1;
     loop {
-        match store_once(business, messages) {
+        match store_once(business, entries) {
             Err(HandlerError::Db(DbError::Duplicate { .. } | DbError::Busy(_)))
                 if tries < TRIES_MAX =>
             {
@@ -100,128 +124,195 @@ fn store_with_retries(
 /// Everything about a batch that is known before it is stored.
 struct Plan {
     now: u32,
-    /// Of each message.
+    /// Of each entry; `None` where nothing is to be done.
     conversations: Vec<Option<Conversation>>,
-    /// Of each message.
+    /// Of each entry: the number of the message, or up to which number somebody has read.
     msg_ids: Vec<Option<u32>>,
 }
 
-fn store_once(
-    business: &Business,
-    messages: &[NewMessage],
-) -> Result<Vec<Option<u32>>, HandlerError> {
-    let allowed = may_write(business, messages)?;
+impl Plan {
+    fn of(&self, at: usize) -> Option<(Conversation, u32)> {
+        Some((self.conversations[at]?, self.msg_ids[at]?))
+    }
+}
+
+fn store_once(business: &Business, entries: &[Entry]) -> Result<Vec<Option<u32>>, HandlerError> {
     let mut conn = business.master()?;
-    let plan = plan(business, &mut *conn, messages, &allowed)?;
-    let wanted = plan.conversations.iter().flatten().copied();
-    let written = write(&mut *conn, messages, &plan);
+    let allowed = may(&mut *conn, entries)?;
+    let plan = plan(business, &mut *conn, entries, &allowed)?;
+    let written = write(&mut *conn, entries, &plan);
+    drop(conn);
     match written {
         Ok(()) => {}
         Err(HandlerError::Db(DbError::ConnectionLost(reason))) => {
-            drop(conn);
             // Nobody knows whether the commit arrived: all of it or nothing is there.
-            if !is_stored(business, &plan)? {
+            if !is_stored(business, entries, &plan)? {
                 return Err(DbError::ConnectionLost(reason).into());
             }
         }
         Err(error) => {
-            business.msg_ids.doubt(wanted);
+            business.msg_ids.doubt(plan.conversations.iter().flatten().copied());
             return Err(error);
         }
     }
-    if let Err(error) = count(business, messages, &plan) {
-        // They are stored, and that is what the answer says. The counters are behind now.
-        warn!("unread messages not counted: count={} {error}", messages.len());
-    }
-    Ok(plan.msg_ids)
+    original_cache::count(business, &counted(entries, &plan));
+    let msg_id = |(entry, msg_id): (&Entry, Option<u32>)| match entry {
+        Entry::Message(_) => msg_id,
+        Entry::Read { .. } => None,
+    };
+    Ok(entries.iter().zip(plan.msg_ids).map(msg_id).collect())
 }
 
-/// Which messages their senders may send: to somebody else, and to groups they are in.
-fn may_write(business: &Business, messages: &[NewMessage]) -> Result<Vec<bool>, HandlerError> {
-    let mut allowed = vec![true; messages.len()];
-    let mut cmds = Vec::new();
-    let mut asked = Vec::new();
-    for (at, message) in messages.iter().enumerate() {
-        match message.receiver {
-            Receiver::User(to_id) => allowed[at] = to_id != message.from_id && to_id != 0,
-            Receiver::Group(group_id) => {
-                let key = format!("group_member_{group_id}");
-                cmds.push(CacheCmd::HGet { key, field: message.from_id.to_string() });
-                asked.push((at, group_id));
-            }
-        }
-        allowed[at] &= message.from_id != 0;
-    }
-    if cmds.is_empty() {
-        return Ok(allowed);
-    }
-    let replies = business.cache.cache_conn(GROUP_MEMBER)?.pipeline(&cmds)?;
-    for ((at, _), reply) in asked.into_iter().zip(replies) {
-        allowed[at] &= reply.into_text()?.is_some();
-    }
-    Ok(allowed)
+/// What may happen: messages to somebody else and to groups one is in, and reading what one may
+/// read.
+fn may(conn: &mut dyn DbConn, entries: &[Entry]) -> Result<Vec<bool>, HandlerError> {
+    let memberships: BTreeSet<(u32, u32)> = entries
+        .iter()
+        .filter_map(|entry| match entry.place() {
+            (user_id, Receiver::Group(group_id)) => Some((group_id, user_id)),
+            (_, Receiver::User(_)) => None,
+        })
+        .collect();
+    let memberships: Vec<(u32, u32)> = memberships.into_iter().collect();
+    let members = group_model::join_times(conn, &memberships)?;
+    let allowed = |entry: &Entry| match entry.place() {
+        (user_id, Receiver::User(peer_id)) => user_id != peer_id && user_id != 0 && peer_id != 0,
+        (user_id, Receiver::Group(group_id)) => members.contains_key(&(group_id, user_id)),
+    };
+    Ok(entries.iter().map(allowed).collect())
 }
 
 fn plan(
     business: &Business,
     conn: &mut dyn DbConn,
-    messages: &[NewMessage],
+    entries: &[Entry],
     allowed: &[bool],
 ) -> Result<Plan, HandlerError> {
     let now = business.now();
-    let pair = |message: &NewMessage| match message.receiver {
-        Receiver::User(to_id) => Some(relation_model::pair(message.from_id, to_id)),
-        Receiver::Group(_) => None,
+    let pairs = |messages: bool| -> Vec<Pair> {
+        let pair = |(entry, allowed): (&Entry, &bool)| match entry.place() {
+            (user_id, Receiver::User(peer_id)) if *allowed => (matches!(entry, Entry::Message(_))
+                == messages)
+                .then(|| relation_model::pair(user_id, peer_id)),
+            _ => None,
+        };
+        entries.iter().zip(allowed).filter_map(pair).collect()
     };
-    let sent = || messages.iter().zip(allowed).filter(|(_, allowed)| **allowed);
-    let pairs: Vec<Pair> = sent().filter_map(|(message, _)| pair(message)).collect();
-    let relations = business.relations.ids(conn, &pairs, now)?;
-    let conversation = |(message, &allowed): (&NewMessage, &bool)| {
-        allowed.then(|| match message.receiver {
-            Receiver::Group(group_id) => Conversation::Group(group_id),
-            Receiver::User(to_id) => {
-                Conversation::Single(relations[&relation_model::pair(message.from_id, to_id)])
-            }
-        })
+    // Writing to somebody makes a relation, reading does not.
+    let mut relations = business.relations.ids(conn, &pairs(true), now)?;
+    relations.extend(business.relations.known_ids(conn, &pairs(false))?);
+    let conversation = |(entry, &allowed): (&Entry, &bool)| match entry.place() {
+        _ if !allowed => None,
+        (_, Receiver::Group(group_id)) => Some(Conversation::Group(group_id)),
+        (user_id, Receiver::User(peer_id)) => {
+            let relate_id = relations.get(&relation_model::pair(user_id, peer_id));
+            relate_id.map(|&relate_id| Conversation::Single(relate_id))
+        }
     };
-    let conversations: Vec<_> = messages.iter().zip(allowed).map(conversation).collect();
-    let mut counts: BTreeMap<Conversation, u32> = BTreeMap::new();
-    for conversation in conversations.iter().flatten() {
-        *counts.entry(*conversation).or_default() += 1;
-    }
-    let wanted: Vec<(Conversation, u32)> = counts.into_iter().collect();
-    let mut next = business.msg_ids.take(business, conn, &wanted)?;
-    let msg_id = |conversation: &Option<Conversation>| {
-        let next = next.get_mut(conversation.as_ref()?)?;
-        *next += 1;
-        Some(*next - 1)
-    };
-    let msg_ids = conversations.iter().map(msg_id).collect();
+    let conversations: Vec<_> = entries.iter().zip(allowed).map(conversation).collect();
+    let msg_ids = numbers(business, conn, entries, &conversations)?;
     Ok(Plan { now, conversations, msg_ids })
 }
 
-/// Messages, sessions and groups: all of it or nothing.
-fn write(conn: &mut dyn DbConn, messages: &[NewMessage], plan: &Plan) -> Result<(), HandlerError> {
-    let mut rows: BTreeMap<(String, &'static str), Vec<Value>> = BTreeMap::new();
-    // Keys in order, so that two processes never wait for each other in a circle.
-    let mut sessions: BTreeMap<(u32, u32, u32), ()> = BTreeMap::new();
-    let mut groups: BTreeMap<u32, ()> = BTreeMap::new();
-    for (at, message) in messages.iter().enumerate() {
-        let (Some(conversation), Some(msg_id)) = (plan.conversations[at], plan.msg_ids[at]) else {
-            continue;
+/// Numbers for the messages, in their order, and for each reader the number that was the newest
+/// when he read.
+fn numbers(
+    business: &Business,
+    conn: &mut dyn DbConn,
+    entries: &[Entry],
+    conversations: &[Option<Conversation>],
+) -> Result<Vec<Option<u32>>, HandlerError> {
+    let mut counts: BTreeMap<Conversation, u32> = BTreeMap::new();
+    let mut read: BTreeSet<Conversation> = BTreeSet::new();
+    for (entry, conversation) in entries.iter().zip(conversations) {
+        match (entry, conversation) {
+            (Entry::Message(_), Some(conversation)) => {
+                *counts.entry(*conversation).or_default() += 1;
+            }
+            (Entry::Read { .. }, Some(conversation)) => {
+                read.insert(*conversation);
+            }
+            (_, None) => {}
+        }
+    }
+    let read: Vec<Conversation> = read.into_iter().collect();
+    let mut newest = stored_max(conn, &read)?;
+    let wanted: Vec<(Conversation, u32)> = counts.into_iter().collect();
+    let mut next = business.msg_ids.take(business, conn, &wanted)?;
+    let number = |(entry, conversation): (&Entry, &Option<Conversation>)| {
+        let conversation = conversation.as_ref()?;
+        match entry {
+            Entry::Message(_) => {
+                let next = next.get_mut(conversation)?;
+                let msg_id = *next;
+                *next += 1;
+                newest.insert(*conversation, msg_id);
+                Some(msg_id)
+            }
+            Entry::Read { .. } => newest.get(conversation).copied(),
+        }
+    };
+    Ok(entries.iter().zip(conversations).map(number).collect())
+}
+
+/// What is to be written, sorted by key, so that two processes never wait for each other in a
+/// circle.
+#[derive(Default)]
+struct Rows {
+    /// Values of messages by table and kind.
+    messages: BTreeMap<(String, SessionKind), Vec<Value>>,
+    /// Sessions that come to the top: user, peer, kind.
+    sessions: BTreeSet<(u32, u32, SessionKind)>,
+    /// Groups that were written to.
+    groups: BTreeSet<u32>,
+    /// Up to where users have read what their peers wrote.
+    marks: BTreeMap<(u32, u32), u32>,
+    /// Up to where members have read their groups: group, user.
+    group_marks: BTreeMap<(u32, u32), u32>,
+}
+
+/// The `SessionType`, with an order.
+type SessionKind = i32;
+
+const SINGLE: SessionKind = SessionType::Single as SessionKind;
+const GROUP: SessionKind = SessionType::Group as SessionKind;
+
+impl Rows {
+    fn of(entries: &[Entry], plan: &Plan) -> Self {
+        let mut rows = Self::default();
+        for (at, entry) in entries.iter().enumerate() {
+            let Some((conversation, msg_id)) = plan.of(at) else { continue };
+            match entry {
+                Entry::Message(message) => rows.add(message, conversation, msg_id, plan.now),
+                Entry::Read { user_id, session: Receiver::User(peer_id) } => {
+                    rows.marks.insert((*user_id, *peer_id), msg_id);
+                }
+                Entry::Read { user_id, session: Receiver::Group(group_id) } => {
+                    rows.group_marks.insert((*group_id, *user_id), msg_id);
+                }
+            }
+        }
+        rows
+    }
+
+    fn add(&mut self, message: &NewMessage, conversation: Conversation, msg_id: u32, now: u32) {
+        let from_id = message.from_id;
+        let kind = match message.receiver {
+            Receiver::User(_) => SINGLE,
+            Receiver::Group(_) => GROUP,
         };
-        let values = rows.entry((conversation.table(), conversation.column())).or_default();
-        values.extend([conversation.id(), message.from_id].map(Value::from));
+        let values = self.messages.entry((conversation.table(), kind)).or_default();
+        values.extend([conversation.id(), from_id].map(Value::from));
         match message.receiver {
             Receiver::User(to_id) => {
                 values.push(to_id.into());
-                let single = SessionType::Single as u32;
-                sessions.insert((message.from_id, to_id, single), ());
-                sessions.insert((to_id, message.from_id, single), ());
+                self.sessions.extend([(from_id, to_id, kind), (to_id, from_id, kind)]);
             }
             Receiver::Group(group_id) => {
-                sessions.insert((message.from_id, group_id, SessionType::Group as u32), ());
-                groups.insert(group_id, ());
+                self.sessions.insert((from_id, group_id, kind));
+                self.groups.insert(group_id);
+                // Who writes to a group has read it so far.
+                self.group_marks.insert((group_id, from_id), msg_id);
             }
         }
         values.extend([
@@ -230,34 +321,55 @@ fn write(conn: &mut dyn DbConn, messages: &[NewMessage], plan: &Plan) -> Result<
             message.msg_type.into(),
             0.into(),
             message.created.into(),
-            plan.now.into(),
+            now.into(),
         ]);
     }
+
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.marks.is_empty() && self.group_marks.is_empty()
+    }
+}
+
+/// Messages, sessions, groups and marks: all of it or nothing.
+fn write(conn: &mut dyn DbConn, entries: &[Entry], plan: &Plan) -> Result<(), HandlerError> {
+    let rows = Rows::of(entries, plan);
     if rows.is_empty() {
         return Ok(());
     }
     let mut transaction = Transaction::begin(conn)?;
-    for ((table, column), values) in &rows {
-        let columns: &[&str] = if *column == "relateId" {
-            &[
-                "relateId", "fromId", "toId", "msgId", "content", "type", "status", "created",
-                "updated",
-            ]
-        } else {
-            &["groupId", "userId", "msgId", "content", "type", "status", "created", "updated"]
-        };
-        let insert = InsertRows { table, columns, conflict: OnConflict::Fail };
-        insert.execute(&mut *transaction, values)?;
+    for ((table, kind), values) in &rows.messages {
+        insert_messages(&mut *transaction, table, *kind, values)?;
     }
-    update_sessions(&mut *transaction, sessions.into_keys(), plan.now)?;
-    if !groups.is_empty() {
-        let sql =
-            format!("update IMGroup set lastChated=? where id in ({})", placeholders(groups.len()));
+    update_sessions(&mut *transaction, &rows.sessions, plan.now)?;
+    if !rows.groups.is_empty() {
+        let sql = format!(
+            "update IMGroup set lastChated=? where id in ({})",
+            placeholders(rows.groups.len())
+        );
         let mut values: Vec<Value> = vec![plan.now.into()];
-        values.extend(groups.into_keys().map(Value::from));
+        values.extend(rows.groups.into_iter().map(Value::from));
         transaction.execute_update(&sql, &values)?;
     }
+    mark_sessions(&mut *transaction, &rows.marks, plan.now)?;
+    mark_members(&mut *transaction, &rows.group_marks, plan.now)?;
     Ok(transaction.commit()?)
+}
+
+/// C++: db_proxy_server/business/GroupMessageModel.cpp CGroupMessageModel::sendMessage
+/// Differs: many at once, and the caller learns whether they are stored (F95, S4).
+fn insert_messages(
+    conn: &mut dyn DbConn,
+    table: &str,
+    kind: SessionKind,
+    values: &[Value],
+) -> Result<(), DbError> {
+    let columns: &[&str] = if kind == SINGLE {
+        &["relateId", "fromId", "toId", "msgId", "content", "type", "status", "created", "updated"]
+    } else {
+        &["groupId", "userId", "msgId", "content", "type", "status", "created", "updated"]
+    };
+    let rows = InsertRows { table, columns, conflict: OnConflict::Fail };
+    rows.execute(conn, values).map(drop)
 }
 
 /// Brings sessions to the top of their lists; a removed or missing one appears.
@@ -266,29 +378,86 @@ fn write(conn: &mut dyn DbConn, messages: &[NewMessage], plan: &Plan) -> Result<
 /// Differs: both sides of a conversation, in one statement (F93, F94, S3).
 fn update_sessions(
     conn: &mut dyn DbConn,
-    sessions: impl Iterator<Item = (u32, u32, u32)>,
+    sessions: &BTreeSet<(u32, u32, SessionKind)>,
     now: u32,
 ) -> Result<(), DbError> {
-    let values: Vec<Value> = sessions
-        .flat_map(|(user_id, peer_id, kind)| [user_id, peer_id, kind, 0, now, now].map(Value::from))
-        .collect();
+    let row = |&(user_id, peer_id, kind): &(u32, u32, SessionKind)| {
+        let row = [user_id.into(), peer_id.into(), kind.into(), 0.into(), now.into(), now.into()];
+        row.into_iter().chain([0.into()])
+    };
+    let values: Vec<Value> = sessions.iter().flat_map(row).collect();
     let rows = InsertRows {
         table: "IMRecentSession",
-        columns: &["userId", "peerId", "type", "status", "created", "updated"],
+        columns: &["userId", "peerId", "type", "status", "created", "updated", "readMsgId"],
         conflict: OnConflict::Update {
             key: &["userId", "peerId", "type"],
             set: &[("status", Merge::New), ("updated", Merge::Greater)],
         },
     };
-    rows.execute(conn, &values)?;
-    Ok(())
+    rows.execute(conn, &values).map(drop)
+}
+
+/// Sets up to where users have read. A session that is not there is not on anybody's list.
+fn mark_sessions(
+    conn: &mut dyn DbConn,
+    marks: &BTreeMap<(u32, u32), u32>,
+    now: u32,
+) -> Result<(), DbError> {
+    const REMOVED: u32 = 1;
+    let row = |(&(user_id, peer_id), &read): (&(u32, u32), &u32)| {
+        let row = [user_id, peer_id, SINGLE as u32, REMOVED, now, now, read, now];
+        row.map(Value::from)
+    };
+    let values: Vec<Value> = marks.iter().flat_map(row).collect();
+    let rows = InsertRows {
+        table: "IMRecentSession",
+        columns: &[
+            "userId",
+            "peerId",
+            "type",
+            "status",
+            "created",
+            "updated",
+            "readMsgId",
+            "readTime",
+        ],
+        conflict: OnConflict::Update {
+            key: &["userId", "peerId", "type"],
+            set: &[("readMsgId", Merge::New), ("readTime", Merge::New)],
+        },
+    };
+    rows.execute(conn, &values).map(drop)
+}
+
+/// Sets up to where members have read their groups.
+fn mark_members(
+    conn: &mut dyn DbConn,
+    marks: &BTreeMap<(u32, u32), u32>,
+    now: u32,
+) -> Result<(), DbError> {
+    // Only who leaves at this moment has no row as a member.
+    const LEFT: u32 = 1;
+    let row = |(&(group_id, user_id), &read): (&(u32, u32), &u32)| {
+        [group_id, user_id, LEFT, now, now, read].map(Value::from)
+    };
+    let values: Vec<Value> = marks.iter().flat_map(row).collect();
+    let rows = InsertRows {
+        table: "IMGroupMember",
+        columns: &["groupId", "userId", "status", "created", "updated", "readMsgId"],
+        conflict: OnConflict::Update {
+            key: &["groupId", "userId"],
+            set: &[("readMsgId", Merge::New)],
+        },
+    };
+    rows.execute(conn, &values).map(drop)
 }
 
 /// Whether the batch is there, after a commit without an answer. One message tells of all.
-fn is_stored(business: &Business, plan: &Plan) -> Result<bool, HandlerError> {
-    let known =
-        plan.conversations.iter().zip(&plan.msg_ids).find_map(|(c, id)| Some(((*c)?, (*id)?)));
+fn is_stored(business: &Business, entries: &[Entry], plan: &Plan) -> Result<bool, HandlerError> {
+    let is_message = |at: &usize| matches!(entries[*at], Entry::Message(_));
+    let known = (0..entries.len()).filter(is_message).find_map(|at| plan.of(at));
     let Some((conversation, msg_id)) = known else {
+        // Marks alone: nobody is told whether they were set.
         return Ok(true);
     };
     let (table, column) = (conversation.table(), conversation.column());
@@ -297,42 +466,17 @@ fn is_stored(business: &Business, plan: &Plan) -> Result<bool, HandlerError> {
     Ok(!business.master()?.execute_query(&sql, &values)?.is_empty())
 }
 
-/// Counts what is unread now.
-///
-/// C++: db_proxy_server/business/GroupMessageModel.cpp CGroupMessageModel::incMessageCount
-fn count(business: &Business, messages: &[NewMessage], plan: &Plan) -> Result<(), HandlerError> {
-    let mut cmds = Vec::new();
-    let mut senders = Vec::new();
-    for (at, message) in messages.iter().enumerate() {
-        if plan.msg_ids[at].is_none() {
-            continue;
-        }
-        let (key, field) = match message.receiver {
-            Receiver::User(to_id) => (format!("unread_{to_id}"), message.from_id.to_string()),
-            Receiver::Group(group_id) => {
-                senders.push((cmds.len(), message.from_id, group_id));
-                (format!("{group_id}_im_group_msg"), "count".to_owned())
+fn counted(entries: &[Entry], plan: &Plan) -> Vec<Counted> {
+    let counted = |(at, entry): (usize, &Entry)| {
+        plan.of(at)?;
+        Some(match (entry, entry.place()) {
+            (Entry::Message(_), (from_id, Receiver::User(to_id))) => {
+                Counted::Single(from_id, to_id)
             }
-        };
-        cmds.push(CacheCmd::HIncrBy { key, field, by: 1 });
-    }
-    if cmds.is_empty() {
-        return Ok(());
-    }
-    let mut cache = business.cache.cache_conn(UNREAD)?;
-    let replies = cache.pipeline(&cmds)?;
-    // Who writes to a group has seen everything before: what it counts then is what he has seen.
-    let seen = |&(at, user_id, group_id): &(usize, u32, u32)| {
-        let CacheReply::Int(count) = replies[at] else { return None };
-        Some(CacheCmd::HSet {
-            key: format!("{user_id}_{group_id}_im_user_group"),
-            field: "count".to_owned(),
-            value: count.to_string(),
+            (Entry::Message(_), (from_id, Receiver::Group(id))) => Counted::Group(from_id, id),
+            (Entry::Read { .. }, (user_id, Receiver::User(id))) => Counted::SingleRead(user_id, id),
+            (Entry::Read { .. }, (user_id, Receiver::Group(id))) => Counted::GroupRead(user_id, id),
         })
     };
-    let cmds: Vec<CacheCmd> = senders.iter().filter_map(seen).collect();
-    if !cmds.is_empty() {
-        cache.pipeline(&cmds)?;
-    }
-    Ok(())
+    entries.iter().enumerate().filter_map(counted).collect()
 }

@@ -6,15 +6,25 @@
 pub mod audio_model;
 pub mod depart_action;
 pub mod depart_model;
+pub mod device_tokens;
+pub mod file_action;
+pub mod file_model;
+pub mod group_action;
+pub mod group_model;
 pub mod inter_login;
 pub mod login;
 pub mod message_batch;
 pub mod message_content;
+pub mod message_counter;
 pub mod message_model;
 pub mod msg_ids;
+pub mod original_cache;
 pub mod recent_session;
+pub mod refusal;
 pub mod relation_model;
 pub mod session_model;
+pub mod sync_center;
+pub mod unread;
 pub mod user_action;
 pub mod user_model;
 
@@ -27,11 +37,12 @@ mod tests;
 
 use std::fmt;
 
+use prost::Message;
 use thiserror::Error;
 
 use crate::base::enc_dec::Aes;
 use crate::base::http_client::{HttpClient, HttpClientError};
-use crate::base::im_pdu::{ImPdu, PduError};
+use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::storage::db_pool::{DbGuard, TEAMTALK_MASTER, TEAMTALK_SLAVE};
 use crate::storage::{CacheError, CacheManager, DbError, DbManager};
 
@@ -57,6 +68,8 @@ pub struct Business {
     pub msg_ids: msg_ids::MsgIds,
     /// Unix seconds.
     pub clock: fn() -> u32,
+    /// The hour of the day at some Unix seconds, where this installation is.
+    pub local_hour: fn(u32) -> u8,
 }
 
 impl Business {
@@ -100,7 +113,21 @@ pub enum HandlerError {
     /// The cache gave a number that cannot be one of a message.
     #[error("the cache counts messages wrongly")]
     NoMsgId,
+    /// The database has no more ids that fit the protocol.
+    #[error("the id of the new group does not fit 32 bits")]
+    NoGroupId,
 }
 
 /// The answer to a request, if it has one.
 pub type Answer = Result<Option<ImPdu>, HandlerError>;
+
+/// Answers a request, in its service and with its sequence number.
+fn reply(service_id: u16, command_id: u16, request: PduRef<'_>, answer: &impl Message) -> Answer {
+    let header = PduHeader::new(service_id, command_id, request.seq_num());
+    Ok(Some(ImPdu::encode_with(header, answer)))
+}
+
+/// The `result_code` of most answers.
+fn done_code(done: bool) -> u32 {
+    u32::from(!done)
+}

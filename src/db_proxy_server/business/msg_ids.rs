@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::{Business, HandlerError};
 use crate::storage::cache_pool::UNREAD;
 use crate::storage::sql::placeholders;
-use crate::storage::{CacheCmd, CacheReply, DbConn, Value};
+use crate::storage::{CacheCmd, CacheReply, DbConn, DbError, Value};
 
 /// Conversations whose last number is remembered; beyond this many all are forgotten, and held
 /// against the stored messages again.
@@ -90,7 +90,8 @@ impl MsgIds {
             wanted.iter().filter(is_doubtful).copied().collect()
         };
         if !doubtful.is_empty() {
-            let stored = stored_max(conn, &doubtful)?;
+            let conversations: Vec<Conversation> = doubtful.iter().map(|(c, _)| *c).collect();
+            let stored = stored_max(conn, &conversations)?;
             // How far the cache is behind, and once more what is wanted.
             let behind: Vec<(Conversation, u32)> = doubtful
                 .iter()
@@ -152,12 +153,12 @@ fn count_on(
 }
 
 /// The greatest stored number of each conversation that has messages, one query per table.
-fn stored_max(
+pub fn stored_max(
     conn: &mut dyn DbConn,
-    wanted: &[(Conversation, u32)],
-) -> Result<HashMap<Conversation, u32>, HandlerError> {
+    conversations: &[Conversation],
+) -> Result<HashMap<Conversation, u32>, DbError> {
     let mut by_table: HashMap<String, Vec<Conversation>> = HashMap::new();
-    for (conversation, _) in wanted {
+    for conversation in conversations {
         by_table.entry(conversation.table()).or_default().push(*conversation);
     }
     let mut stored = HashMap::new();

@@ -1,24 +1,24 @@
 //! The commands about recent sessions.
 
+use super::message_batch::{Entry, Receiver};
 use super::msg_ids::Conversation;
 use super::session_model::{self, Session};
-use super::{Answer, Business, message_model, relation_model};
-use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
+use super::{Answer, Business, done_code, message_batch, message_model, relation_model, reply};
+use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::{ContactSessionInfo, SessionStatusType, SessionType};
 use crate::pb::buddy::{
     ImRecentContactSessionReq, ImRecentContactSessionRsp, ImRemoveSessionReq, ImRemoveSessionRsp,
 };
 use crate::pb::cmd::*;
-use crate::pb::message::ImMsgDataReadAck;
 
 /// C++: db_proxy_server/business/RecentSession.cpp getRecentSession
-/// Differs: three queries whatever the number of sessions (F97).
+/// Differs: four queries whatever the number of sessions (F97).
 pub fn get_recent_session(business: &Business, pdu: PduRef<'_>) -> Answer {
     let msg: ImRecentContactSessionReq = pdu.decode()?;
-    let sessions = session_model::recent_sessions(business, msg.user_id, msg.latest_update_time)?;
+    let mut conn = business.slave()?;
+    let sessions = session_model::recent_sessions(&mut *conn, msg.user_id, msg.latest_update_time)?;
     let pair = |session: &Session| relation_model::pair(msg.user_id, session.peer_id);
     let is_single = |session: &Session| session.session_type == SessionType::Single as i32;
-    let mut conn = business.slave()?;
     let pairs: Vec<_> = sessions.iter().filter(|session| is_single(session)).map(pair).collect();
     let relations = business.relations.known_ids(&mut *conn, &pairs)?;
     let conversation = |session: &Session| {
@@ -49,33 +49,34 @@ pub fn get_recent_session(business: &Business, pdu: PduRef<'_>) -> Answer {
         contact_session_list: sessions.iter().filter_map(info).collect(),
         attach_data: msg.attach_data,
     };
-    let command_id = CID_BUDDY_LIST_RECENT_CONTACT_SESSION_RESPONSE;
-    let header = PduHeader::new(SID_BUDDY_LIST, command_id, pdu.seq_num());
-    Ok(Some(ImPdu::encode_with(header, &answer)))
+    drop(conn);
+    reply(SID_BUDDY_LIST, CID_BUDDY_LIST_RECENT_CONTACT_SESSION_RESPONSE, pdu, &answer)
 }
 
 /// C++: db_proxy_server/business/RecentSession.cpp deleteRecentSession
 /// Differs: an unknown kind of session is refused instead of ignored.
 pub fn delete_recent_session(business: &Business, pdu: PduRef<'_>) -> Answer {
     let msg: ImRemoveSessionReq = pdu.decode()?;
-    let removed = SessionType::try_from(msg.session_type).is_ok()
-        && session_model::remove_session(business, msg.user_id, msg.session_id, msg.session_type)?;
-    if removed {
-        let ack = ImMsgDataReadAck {
-            user_id: msg.user_id,
-            session_id: msg.session_id,
-            msg_id: 0,
-            session_type: msg.session_type,
-        };
-        super::message_content::clear_unread(business, &ack)?;
-    }
+    let session = match SessionType::try_from(msg.session_type) {
+        Ok(SessionType::Single) => Some(Receiver::User(msg.session_id)),
+        Ok(SessionType::Group) => Some(Receiver::Group(msg.session_id)),
+        Err(_) => None,
+    };
+    let removed = match session {
+        Some(session) => {
+            // First, so that what is off the list never comes back with what was read before.
+            message_batch::store(business, &[Entry::Read { user_id: msg.user_id, session }]);
+            let (user_id, peer_id) = (msg.user_id, msg.session_id);
+            session_model::remove_session(business, user_id, peer_id, msg.session_type)?
+        }
+        None => false,
+    };
     let answer = ImRemoveSessionRsp {
         user_id: msg.user_id,
-        result_code: u32::from(!removed),
+        result_code: done_code(removed),
         session_type: msg.session_type,
         session_id: msg.session_id,
         attach_data: msg.attach_data,
     };
-    let header = PduHeader::new(SID_BUDDY_LIST, CID_BUDDY_LIST_REMOVE_SESSION_RES, pdu.seq_num());
-    Ok(Some(ImPdu::encode_with(header, &answer)))
+    reply(SID_BUDDY_LIST, CID_BUDDY_LIST_REMOVE_SESSION_RES, pdu, &answer)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use parking_lot::Mutex;
 
 use super::HandlerError;
+use crate::storage::sql::any_of;
 use crate::storage::{DbConn, InsertRows, Merge, OnConflict, Row, Value};
 
 /// Pairs whose number is remembered. The number of a pair never changes, so what is remembered
@@ -103,7 +104,7 @@ impl Relations {
 }
 
 fn find(conn: &mut dyn DbConn, pairs: &[Pair]) -> Result<HashMap<Pair, u32>, HandlerError> {
-    let condition = vec!["(smallId=? and bigId=?)"; pairs.len()].join(" or ");
+    let condition = any_of("(smallId=? and bigId=?)", pairs.len());
     let sql = format!("select id, smallId, bigId from IMRelationShip where {condition}");
     let values: Vec<Value> =
         pairs.iter().flat_map(|&(small, big)| [small, big].map(Value::from)).collect();

@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::login::{FAILURE_WINDOW_S, FAILURES_MAX, UnknownLogins};
 use super::msg_ids::MsgIds;
+use super::refusal::refusal;
 use super::relation_model::Relations;
 use super::{Business, depart_action, login, user_action};
 use crate::base::config_file_reader::ConfigFileReader;
@@ -17,6 +18,7 @@ use crate::base::md5::md5_hex;
 use crate::db_proxy_server::handler_map::{PduHandler, handler};
 use crate::pb::buddy::*;
 use crate::pb::cmd::*;
+use crate::pb::group::{ImGroupChangeMemberReq, ImGroupChangeMemberRsp};
 use crate::pb::login::*;
 use crate::pb::server::{ImValidateReq, ImValidateRsp};
 use crate::storage::{CacheManager, DbManager, Value};
@@ -34,14 +36,12 @@ pub(super) fn bed() -> Bed {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("teamtalk.db");
     let mut text =
-        "DBInstances=teamtalk_master,teamtalk_slave\nCacheInstances=token,unread,group_member\n"
-            .to_owned();
+        "DBInstances=teamtalk_master,teamtalk_slave\nCacheInstances=token,unread\n".to_owned();
     for (name, driver) in [
         ("teamtalk_master", "sqlite"),
         ("teamtalk_slave", "sqlite"),
         ("token", "embedded"),
         ("unread", "embedded"),
-        ("group_member", "embedded"),
     ] {
         text += &format!("{name}_driver={driver}\n{name}_path={}\n", path.display());
     }
@@ -57,6 +57,7 @@ pub(super) fn bed() -> Bed {
         relations: Relations::default(),
         msg_ids: MsgIds::default(),
         clock: || NOW,
+        local_hour: |_| 12,
     };
     business.db.migrate().unwrap();
     Bed { business, _directory: directory }
@@ -201,15 +202,6 @@ fn f11_a_database_that_fails_counts_for_nobody() {
 }
 
 #[test]
-fn a_login_that_does_not_parse_is_an_internal_error() {
-    let bed = bed();
-    let request = ImPdu::with_body(PduHeader::new(7, CID_OTHER_VALIDATE_REQ, 9), &[0x0a, 0x7f]);
-    let answer = login::do_login(&bed.business, request.as_pdu()).unwrap().unwrap();
-    let msg: ImValidateRsp = answer.as_pdu().decode().unwrap();
-    assert_eq!((msg.result_code, answer.as_pdu().seq_num()), (2, 9));
-}
-
-#[test]
 fn users_are_found_by_id_and_unknown_ids_are_left_out() {
     let bed = bed();
     (1..=3).for_each(|id| bed.add_user(id, &format!("user{id}"), 10));
@@ -338,11 +330,50 @@ fn departments_are_told_with_those_that_are_gone() {
 }
 
 #[test]
-fn garbage_is_an_error_of_every_other_handler() {
+fn f105_garbage_is_an_error_of_every_handler_and_has_no_answer() {
     let bed = bed();
-    let request = ImPdu::with_body(PduHeader::new(7, 0, 0), &[0x08, 0xff]);
-    let pdu: PduRef<'_> = request.as_pdu();
-    let handlers = COMMANDS.iter().filter_map(|(command_id, _)| handler(*command_id));
-    let failed = handlers.filter(|handler| handler(&bed.business, pdu).is_err()).count();
-    assert_eq!(failed, 14, "sendMessage and doLogin answer even that");
+    for (command_id, name) in COMMANDS {
+        let request = ImPdu::with_body(PduHeader::new(7, *command_id, 0), &[0x08, 0xff]);
+        let pdu: PduRef<'_> = request.as_pdu();
+        let Some(handler) = handler(*command_id) else { continue };
+        assert!(matches!(handler(&bed.business, pdu), Ok(None) | Err(_)), "{name}");
+        assert!(matches!(refusal(pdu), Ok(None) | Err(_)), "{name}");
+    }
+}
+
+#[test]
+fn what_fails_is_refused_where_the_protocol_can() {
+    let refused = |command_id, msg: Vec<u8>, answer: u16| {
+        let request = ImPdu::with_body(PduHeader::new(7, command_id, SEQ_NUM), &msg);
+        let refused = refusal(request.as_pdu()).unwrap().unwrap();
+        assert_eq!((refused.as_pdu().command_id(), refused.as_pdu().seq_num()), (answer, SEQ_NUM));
+        refused
+    };
+    let attach_data = || Some(b"mine".as_slice().into());
+    let msg = ImGroupChangeMemberReq {
+        user_id: 1,
+        change_type: 1,
+        group_id: 5,
+        member_id_list: vec![2],
+        attach_data: attach_data(),
+    };
+    let answer = refused(
+        CID_GROUP_CHANGE_MEMBER_REQUEST,
+        msg.encode_to_vec(),
+        CID_GROUP_CHANGE_MEMBER_RESPONSE,
+    );
+    let answer: ImGroupChangeMemberRsp = answer.as_pdu().decode().unwrap();
+    assert_eq!((answer.result_code, answer.group_id, answer.attach_data), (1, 5, attach_data()));
+    let msg = ImChangeSignInfoReq { user_id: 1, sign_info: "x".into(), attach_data: attach_data() };
+    let answer = refused(
+        CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST,
+        msg.encode_to_vec(),
+        CID_BUDDY_LIST_CHANGE_SIGN_INFO_RESPONSE,
+    );
+    let answer: ImChangeSignInfoRsp = answer.as_pdu().decode().unwrap();
+    assert_eq!((answer.result_code, answer.attach_data), (1, attach_data()));
+    // A list that cannot be read is not an empty list.
+    let msg = ImUsersInfoReq { user_id: 1, user_id_list: vec![1], attach_data: None };
+    let request = ImPdu::encode(7, CID_BUDDY_LIST_USER_INFO_REQUEST, 0, &msg);
+    assert!(refusal(request.as_pdu()).unwrap().is_none());
 }

@@ -1,7 +1,7 @@
 //! The commands about users.
 
-use super::{Answer, Business, user_model};
-use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
+use super::{Answer, Business, done_code, reply, user_model};
+use crate::base::im_pdu::PduRef;
 use crate::pb::buddy::{
     ImAllUserReq, ImAllUserRsp, ImChangeAvatarReq, ImChangeAvatarRsp, ImChangeSignInfoReq,
     ImChangeSignInfoRsp, ImUsersInfoReq, ImUsersInfoRsp,
@@ -10,10 +10,6 @@ use crate::pb::cmd::*;
 use crate::pb::login::{
     ImPushShieldReq, ImPushShieldRsp, ImQueryPushShieldReq, ImQueryPushShieldRsp,
 };
-use prost::Message;
-
-const DONE: u32 = 0;
-const FAILED: u32 = 1;
 
 /// C++: db_proxy_server/business/UserAction.cpp getUserInfo
 pub fn get_user_info(business: &Business, pdu: PduRef<'_>) -> Answer {
@@ -47,7 +43,7 @@ pub fn change_user_sign_info(business: &Business, pdu: PduRef<'_>) -> Answer {
         && user_model::update_user_sign_info(business, msg.user_id, &msg.sign_info)?;
     let answer = ImChangeSignInfoRsp {
         user_id: msg.user_id,
-        result_code: result_code(changed),
+        result_code: done_code(changed),
         sign_info: changed.then_some(msg.sign_info),
         attach_data: msg.attach_data,
     };
@@ -63,7 +59,7 @@ pub fn change_user_avatar(business: &Business, pdu: PduRef<'_>) -> Answer {
     };
     let answer = ImChangeAvatarRsp {
         user_id: msg.user_id,
-        result_code: result_code(changed),
+        result_code: done_code(changed),
         attach_data: msg.attach_data,
     };
     reply(SID_BUDDY_LIST, CID_BUDDY_LIST_CHANGE_AVATAR_RESPONSE, pdu, &answer)
@@ -75,7 +71,7 @@ pub fn do_push_shield(business: &Business, pdu: PduRef<'_>) -> Answer {
     let changed = user_model::update_push_shield(business, msg.user_id, msg.shield_status)?;
     let answer = ImPushShieldRsp {
         user_id: msg.user_id,
-        result_code: result_code(changed),
+        result_code: done_code(changed),
         shield_status: changed.then_some(msg.shield_status),
         attach_data: msg.attach_data,
     };
@@ -88,18 +84,9 @@ pub fn do_query_push_shield(business: &Business, pdu: PduRef<'_>) -> Answer {
     let shield_status = user_model::push_shield(business, msg.user_id)?;
     let answer = ImQueryPushShieldRsp {
         user_id: msg.user_id,
-        result_code: result_code(shield_status.is_some()),
+        result_code: done_code(shield_status.is_some()),
         shield_status,
         attach_data: msg.attach_data,
     };
     reply(SID_LOGIN, CID_LOGIN_RES_QUERY_PUSH_SHIELD, pdu, &answer)
-}
-
-fn result_code(done: bool) -> u32 {
-    if done { DONE } else { FAILED }
-}
-
-fn reply(service_id: u16, command_id: u16, request: PduRef<'_>, answer: &impl Message) -> Answer {
-    let header = PduHeader::new(service_id, command_id, request.seq_num());
-    Ok(Some(ImPdu::encode_with(header, answer)))
 }

@@ -1,12 +1,14 @@
 //! Users: rows of IMUser.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::{Business, HandlerError};
 use crate::base::limits::id_slices;
 use crate::pb::base_define::UserInfo;
 use crate::storage::sql::placeholders;
-use crate::storage::{DbError, Row, Value};
+use crate::storage::{DbConn, DbError, Row, Value};
 
 /// A signature has at most as many bytes.
 ///
@@ -143,6 +145,22 @@ pub fn push_shield(business: &Business, user_id: u32) -> Result<Option<u32>, Han
     let sql = "select push_shield_status from IMUser where id=?";
     let found = business.master()?.execute_query(sql, &[user_id.into()])?;
     Ok(found.first().map(|row| row.get_or_default("push_shield_status")).transpose()?)
+}
+
+/// Which of these users have quiet hours on.
+pub fn shielded(conn: &mut dyn DbConn, ids: &[u32]) -> Result<HashSet<u32>, DbError> {
+    let mut shielded = HashSet::new();
+    for ids in id_slices(ids) {
+        let sql = format!(
+            "select id from IMUser where push_shield_status=1 and id in ({})",
+            placeholders(ids.len())
+        );
+        let ids: Vec<Value> = ids.iter().map(|&id| id.into()).collect();
+        for row in conn.execute_query(&sql, &ids)?.rows() {
+            shielded.insert(row.get("id")?);
+        }
+    }
+    Ok(shielded)
 }
 
 fn user_info(row: &Row<'_>) -> Result<UserInfo, DbError> {

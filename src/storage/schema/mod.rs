@@ -42,7 +42,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MYSQL: [Migration; 3] = [
+const MYSQL: [Migration; 4] = [
     Migration {
         version: 1,
         name: "original",
@@ -61,14 +61,28 @@ const MYSQL: [Migration; 3] = [
         prepare: one_of_each::remove_duplicates,
         sql: include_str!("mysql/0003_unique_keys.sql"),
     },
+    Migration {
+        version: 4,
+        name: "read_marks",
+        prepare: |_| Ok(()),
+        sql: include_str!("mysql/0004_read_marks.sql"),
+    },
 ];
 
-const SQLITE: [Migration; 1] = [Migration {
-    version: 3,
-    name: "tables",
-    prepare: |_| Ok(()),
-    sql: include_str!("sqlite/0003_tables.sql"),
-}];
+const SQLITE: [Migration; 2] = [
+    Migration {
+        version: 3,
+        name: "tables",
+        prepare: |_| Ok(()),
+        sql: include_str!("sqlite/0003_tables.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "read_marks",
+        prepare: |_| Ok(()),
+        sql: include_str!("sqlite/0004_read_marks.sql"),
+    },
+];
 
 /// Brings the tables to what this program works with, and gives the number of migrations that
 /// were applied. Tables of a newer program are refused.
@@ -171,9 +185,9 @@ mod tests {
     #[test]
     fn the_schema_is_made_once() {
         let (_dir, mut conn) = conn();
-        assert_eq!(migrate(&mut conn).unwrap(), 1);
+        assert_eq!(migrate(&mut conn).unwrap(), SQLITE.len());
         assert_eq!(migrate(&mut conn).unwrap(), 0);
-        assert_eq!(version(&mut conn).unwrap(), 3);
+        assert_eq!(version(&mut conn).unwrap(), 4);
     }
 
     #[test]
@@ -185,7 +199,7 @@ mod tests {
         let error = migrate(&mut conn).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the schema has version 99, this program knows versions up to 3"
+            "the schema has version 99, this program knows versions up to 4"
         );
     }
 

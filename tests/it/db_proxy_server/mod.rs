@@ -1,4 +1,10 @@
-//! db_proxy_server over sockets, on the embedded drivers.
+//! db_proxy_server: its handlers on both kinds of storage, and the whole over sockets.
+
+mod files;
+mod groups;
+mod installation;
+mod tokens;
+mod unread;
 
 use prost::Message;
 use teamtalk::base::im_pdu::{ImPdu, PduHeader};
@@ -14,21 +20,11 @@ use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 use crate::running::{Peer, Running, config};
 
 fn text_of(directory: &tempfile::TempDir) -> String {
-    let path = directory.path().join("teamtalk.db");
-    let mut text = "ListenIP=127.0.0.1\nListenPort=0\nThreadNum=4\nMsfsSite=127.0.0.1:1\n\
-        aesKey=12345678901234567890123456789012\n\
-        DBInstances=teamtalk_master,teamtalk_slave\n\
-        CacheInstances=unread,group_set,token,sync,group_member\n"
-        .to_owned();
-    for (names, driver) in [
-        (&["teamtalk_master", "teamtalk_slave"][..], "sqlite"),
-        (&["unread", "group_set", "token", "sync", "group_member"], "embedded"),
-    ] {
-        for name in names {
-            text += &format!("{name}_driver={driver}\n{name}_path={}\n", path.display());
-        }
-    }
-    text
+    format!(
+        "ListenIP=127.0.0.1\nListenPort=0\nThreadNum=4\nMsfsSite=127.0.0.1:1\n\
+         aesKey=12345678901234567890123456789012\n{}",
+        installation::embedded_pools(directory)
+    )
 }
 
 fn start(directory: &tempfile::TempDir) -> Running {
