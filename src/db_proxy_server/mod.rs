@@ -114,6 +114,8 @@ pub struct DbProxyServer {
     refused: VecDeque<ProxyTask>,
     /// Requests that are with the workers.
     in_flight: usize,
+    /// When the workers last answered something, or had nothing to do.
+    progress_tick: u64,
     /// Since when the service is stopping.
     stop_tick: Option<u64>,
 }
@@ -179,6 +181,7 @@ impl DbProxyServer {
             room,
             refused: VecDeque::new(),
             in_flight: 0,
+            progress_tick: 0,
             stop_tick: None,
         })
     }
@@ -213,3 +216,6 @@ fn on_signal(cx: &mut Cx<'_>, signal: Signal) {
         info!("signal={signal:?} ignored: every key takes effect at the start only");
     }
 }
+
+#[cfg(test)]
+mod tests;

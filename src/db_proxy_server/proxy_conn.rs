@@ -16,6 +16,10 @@ use crate::pb::server::ImStopReceivePacket;
 /// How often heartbeats and time-outs are looked at.
 const TIMER_MS: u64 = 1_000;
 
+/// Workers that answer nothing for so long are stuck. Whatever they wait for ends before: a
+/// connection after 2 s, a command after a few more.
+pub const STUCK_MS: u64 = 20_000;
+
 /// Stopping: how often it is looked at whether all is done …
 const STOP_CHECK_MS: u64 = 50;
 /// … how long requests that are on their way are waited for …
@@ -84,10 +88,22 @@ pub(super) fn init_proxy_conn(net: &mut Netlib<DbProxyServer>) {
 }
 
 /// C++: db_proxy_server/ProxyConn.cpp proxy_timer_callback
+/// Differs: no heartbeats while the workers are stuck, so that msg_servers go elsewhere (F86).
 fn proxy_timer_callback(cx: &mut Cx<'_>) {
+    let now = cx.net.tick();
+    if cx.srv.in_flight == 0 {
+        cx.srv.progress_tick = now;
+    }
+    let stuck = now.saturating_sub(cx.srv.progress_tick) >= STUCK_MS;
+    if stuck {
+        warn!("no worker answered for {STUCK_MS} ms: requests={}", cx.srv.in_flight);
+    }
     let conns: Vec<NetHandle> = cx.srv.proxy_conns.handles().collect();
     for conn in conns {
-        keepalive::on_server_timer::<ProxyConn>(cx, conn);
+        if !stuck {
+            keepalive::send_heartbeat(cx, conn, keepalive::SERVER_HEARTBEAT_INTERVAL_MS);
+        }
+        keepalive::check_timeout(cx, conn, keepalive::SERVER_TIMEOUT_MS);
     }
 }
 
@@ -97,6 +113,7 @@ fn proxy_timer_callback(cx: &mut Cx<'_>) {
 fn proxy_loop_callback(cx: &mut Cx<'_>) {
     for ResponsePdu { conn, pdu } in cx.srv.responses.take() {
         cx.srv.in_flight -= 1;
+        cx.srv.progress_tick = cx.net.tick();
         if let Some(pdu) = pdu {
             cx.net.send_pdu(conn, &pdu);
         }

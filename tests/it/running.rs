@@ -1,6 +1,6 @@
 //! Services in threads, and peers that speak PDUs with them over real sockets.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
@@ -75,12 +75,21 @@ impl Peer {
 
     #[track_caller]
     pub fn receive(&mut self) -> ImPdu {
+        self.try_receive().unwrap()
+    }
+
+    /// The next PDU, unless the connection breaks before.
+    pub fn try_receive(&mut self) -> io::Result<ImPdu> {
         let mut bytes = vec![0; IM_PDU_HEADER_LEN];
-        self.0.read_exact(&mut bytes).unwrap();
+        self.0.read_exact(&mut bytes)?;
         let length = u32::from_be_bytes(*bytes.first_chunk().unwrap());
         bytes.resize(length as usize, 0);
-        self.0.read_exact(&mut bytes[IM_PDU_HEADER_LEN..]).unwrap();
-        PduRef::parse(&bytes, length).unwrap().unwrap().to_owned()
+        self.0.read_exact(&mut bytes[IM_PDU_HEADER_LEN..])?;
+        Ok(PduRef::parse(&bytes, length).unwrap().unwrap().to_owned())
+    }
+
+    pub fn try_send(&mut self, pdu: &ImPdu) -> io::Result<()> {
+        self.0.write_all(pdu.as_pdu().as_bytes())
     }
 
     /// What comes until the other side ends the connection in order.

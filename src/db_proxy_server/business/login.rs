@@ -23,8 +23,8 @@ pub const FAILURE_WINDOW_S: u32 = 30 * 60;
 /// Names nobody has are counted in this process alone, and no more of them than this.
 pub const UNKNOWN_NAMES_MAX: usize = 10_000;
 
-/// The longest name that is looked up; the column takes no longer one.
-const NAME_LEN_MAX: usize = 32 * 4;
+/// The longest name that is looked up, in bytes; the column takes 64 characters.
+const NAME_LEN_MAX: usize = 64 * 4;
 
 /// C++: db_proxy_server/business/Login.cpp doLogin
 /// Differs: a failing database is an internal error (2) and counts for nobody (F11); what does not

@@ -17,6 +17,8 @@
 //! commit; what fails is refused with number 0.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
 use log::warn;
 
@@ -33,6 +35,11 @@ pub const BATCH_MAX: usize = 64;
 
 /// How often a batch whose numbers were taken by somebody else, or that met a deadlock, is tried.
 const TRIES_MAX: usize = 3;
+
+/// How often it is asked whether a batch is there whose commit had no answer …
+const LOOKUPS_MAX: u32 = 50;
+/// … with this pause.
+const LOOKUP_PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a message goes, or where somebody reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -146,7 +153,7 @@ fn store_once(business: &Business, entries: &[Entry]) -> Result<Vec<Option<u32>>
         Ok(()) => {}
         Err(HandlerError::Db(DbError::ConnectionLost(reason))) => {
             // Nobody knows whether the commit arrived: all of it or nothing is there.
-            if !is_stored(business, entries, &plan)? {
+            if !is_stored_patiently(business, entries, &plan)? {
                 return Err(DbError::ConnectionLost(reason).into());
             }
         }
@@ -452,7 +459,24 @@ fn mark_members(
     rows.execute(conn, &values).map(drop)
 }
 
-/// Whether the batch is there, after a commit without an answer. One message tells of all.
+/// Asks until there is an answer, because a database that dies is started again: what is refused
+/// here would be sent once more.
+fn is_stored_patiently(
+    business: &Business,
+    entries: &[Entry],
+    plan: &Plan,
+) -> Result<bool, HandlerError> {
+    for _ in 1..LOOKUPS_MAX {
+        if let Ok(stored) = is_stored(business, entries, plan) {
+            return Ok(stored);
+        }
+        thread::sleep(LOOKUP_PAUSE);
+    }
+    is_stored(business, entries, plan)
+}
+
+/// Whether the batch is there, after a commit without an answer. One message tells of all. A
+/// commit that is still on its way holds the row, so the answer waits for it.
 fn is_stored(business: &Business, entries: &[Entry], plan: &Plan) -> Result<bool, HandlerError> {
     let is_message = |at: &usize| matches!(entries[*at], Entry::Message(_));
     let known = (0..entries.len()).filter(is_message).find_map(|at| plan.of(at));
@@ -461,9 +485,11 @@ fn is_stored(business: &Business, entries: &[Entry], plan: &Plan) -> Result<bool
         return Ok(true);
     };
     let (table, column) = (conversation.table(), conversation.column());
-    let sql = format!("select id from {table} where {column}=? and msgId=?");
+    let mut conn = business.master()?;
+    let lock = conn.dialect().for_update();
+    let sql = format!("select id from {table} where {column}=? and msgId=?{lock}");
     let values = [conversation.id().into(), msg_id.into()];
-    Ok(!business.master()?.execute_query(&sql, &values)?.is_empty())
+    Ok(!conn.execute_query(&sql, &values)?.is_empty())
 }
 
 fn counted(entries: &[Entry], plan: &Plan) -> Vec<Counted> {

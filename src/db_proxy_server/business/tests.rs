@@ -15,7 +15,11 @@ use crate::base::enc_dec::Aes;
 use crate::base::http_client::HttpClient;
 use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
 use crate::base::md5::md5_hex;
+use crate::db_proxy_server::DbProxyServer;
 use crate::db_proxy_server::handler_map::{PduHandler, handler};
+use crate::db_proxy_server::proxy_task::{ProxyTask, ResponsePdu, run};
+use crate::netlib::EventDispatch;
+use crate::netlib::testing::handles;
 use crate::pb::buddy::*;
 use crate::pb::cmd::*;
 use crate::pb::group::{ImGroupChangeMemberReq, ImGroupChangeMemberRsp};
@@ -376,4 +380,29 @@ fn what_fails_is_refused_where_the_protocol_can() {
     let msg = ImUsersInfoReq { user_id: 1, user_id_list: vec![1], attach_data: None };
     let request = ImPdu::encode(7, CID_BUDDY_LIST_USER_INFO_REQUEST, 0, &msg);
     assert!(refusal(request.as_pdu()).unwrap().is_none());
+}
+
+#[test]
+fn a_handler_that_panics_is_refused_and_the_others_go_on() {
+    let bed = bed();
+    let dispatch = EventDispatch::<DbProxyServer>::new().unwrap();
+    let responses = dispatch.response_list();
+    let [conn] = handles();
+    let task = |handler: PduHandler, seq_num| {
+        let msg = ImChangeSignInfoReq { user_id: 1, sign_info: "x".into(), attach_data: None };
+        let pdu =
+            ImPdu::encode(SID_BUDDY_LIST, CID_BUDDY_LIST_CHANGE_SIGN_INFO_REQUEST, seq_num, &msg);
+        ProxyTask { conn, handler, pdu }
+    };
+    bed.add_user(1, "alice", 1);
+    let panics: PduHandler = |_, _| panic!("as the test wants it");
+    let good: PduHandler = user_action::change_user_sign_info;
+    run(&bed.business, &responses, vec![task(good, 1), task(panics, 2), task(good, 3)]);
+    let answer = |response: ResponsePdu| {
+        let pdu = response.pdu.unwrap();
+        let answer: ImChangeSignInfoRsp = pdu.as_pdu().decode().unwrap();
+        (pdu.as_pdu().seq_num(), answer.result_code)
+    };
+    let answers: Vec<_> = responses.take().into_iter().map(answer).collect();
+    assert_eq!(answers, [(1, 0), (2, 1), (3, 0)]);
 }

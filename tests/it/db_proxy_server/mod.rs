@@ -1,8 +1,11 @@
 //! db_proxy_server: its handlers on both kinds of storage, and the whole over sockets.
 
+mod faults;
 mod files;
 mod groups;
 mod installation;
+mod load;
+mod texts;
 mod tokens;
 mod unread;
 
@@ -20,10 +23,13 @@ use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 use crate::running::{Peer, Running, config};
 
 fn text_of(directory: &tempfile::TempDir) -> String {
+    text_with(&installation::embedded_pools(directory))
+}
+
+fn text_with(pools: &str) -> String {
     format!(
         "ListenIP=127.0.0.1\nListenPort=0\nThreadNum=4\nMsfsSite=127.0.0.1:1\n\
-         aesKey=12345678901234567890123456789012\n{}",
-        installation::embedded_pools(directory)
+         aesKey=12345678901234567890123456789012\n{pools}"
     )
 }
 

@@ -20,7 +20,7 @@ use teamtalk::storage::{CacheConn, DbConn};
 use crate::backends::{MariaDb, Redis};
 
 /// Texts that something on the way may take for something else.
-fn strange_texts() -> Vec<String> {
+pub fn strange_texts() -> Vec<String> {
     let mut texts: Vec<String> = [
         "",
         " ",

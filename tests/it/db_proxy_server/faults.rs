@@ -1,0 +1,230 @@
+//! Whatever dies under load: what was acknowledged is there once, what was refused is not.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use teamtalk::db_proxy_server::{DbProxyServer, DbProxyServerConfig};
+use teamtalk::pb::base_define::{GroupType, SessionType};
+use teamtalk::pb::cmd::*;
+use teamtalk::pb::group::{ImGroupCreateReq, ImGroupCreateRsp};
+use teamtalk::pb::message::{ImUnreadMsgCntReq, ImUnreadMsgCntRsp};
+use teamtalk::storage::db_pool::TEAMTALK_MASTER;
+use teamtalk::storage::{DbConn, DbManager};
+
+use super::installation::{embedded_pools, server_pools};
+use super::load::{Account, READERS};
+use super::{request, text_with};
+use crate::backends::{MariaDb, Redis};
+use crate::running::{Peer, Running, config};
+
+/// Who writes.
+const WRITERS: [u32; 3] = [1, 2, 3];
+
+/// Nothing here takes longer on any machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn make_group(peer: &mut Peer) -> u32 {
+    let msg = ImGroupCreateReq {
+        user_id: WRITERS[0],
+        group_type: GroupType::Tmp.into(),
+        group_name: "all".to_owned(),
+        group_avatar: String::new(),
+        member_id_list: WRITERS.into_iter().chain(READERS).collect(),
+        attach_data: None,
+    };
+    peer.send(&request(CID_GROUP_CREATE_REQUEST, 1, &msg));
+    let answer: ImGroupCreateRsp = peer.receive().as_pdu().decode().unwrap();
+    answer.group_id.unwrap()
+}
+
+/// Nobody has read anything, so every stored message is unread, and there are no others.
+fn check_unread(peer: &mut Peer, conn: &mut dyn DbConn, group_id: u32) {
+    let mut count = |sql: &str, ids: &[u32]| {
+        let values: Vec<_> = ids.iter().map(|&id| id.into()).collect();
+        let found = conn.execute_query(sql, &values).unwrap();
+        found.first().unwrap().get::<u32>("n").unwrap()
+    };
+    for reader in READERS {
+        let msg = ImUnreadMsgCntReq { user_id: reader, attach_data: None };
+        peer.send(&request(CID_MSG_UNREAD_CNT_REQUEST, 1, &msg));
+        let answer: ImUnreadMsgCntRsp = peer.receive().as_pdu().decode().unwrap();
+        assert_eq!(answer.unreadinfo_list.len(), WRITERS.len() + 1);
+        for unread in answer.unreadinfo_list {
+            let stored: u32 = if unread.session_type() == SessionType::Single {
+                (0..8)
+                    .map(|shard| {
+                        let table = format!("IMMessage_{shard}");
+                        let sql =
+                            format!("select count(*) as n from {table} where fromId=? and toId=?");
+                        count(&sql, &[unread.session_id, reader])
+                    })
+                    .sum()
+            } else {
+                let table = format!("IMGroupMessage_{}", group_id % 8);
+                count(&format!("select count(*) as n from {table} where groupId=?"), &[group_id])
+            };
+            assert_eq!(unread.unread_cnt, stored, "{unread:?}");
+        }
+    }
+}
+
+/// The program itself.
+struct Process {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Process {
+    fn start(directory: &tempfile::TempDir, pools: &str) -> Self {
+        let path = directory.path().join("dbproxyserver.conf");
+        fs::write(&path, text_with(pools)).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_db_proxy_server"))
+            .arg("--config")
+            .arg(&path)
+            .current_dir(directory.path())
+            .env("RUST_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let mut before = String::new();
+        let addr = lines.by_ref().find_map(|line| {
+            let addr = line.split_once("listening addr=").map(|(_, rest)| rest.to_owned());
+            before = before.clone() + &line + "\n";
+            addr
+        });
+        // Whatever it says later must not fill the pipe.
+        thread::spawn(move || lines.for_each(drop));
+        let addr = addr.unwrap_or_else(|| panic!("it does not start:\n{before}"));
+        Self { child, addr: addr.split(' ').next().unwrap().parse().unwrap() }
+    }
+
+    /// As `kill -9`.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Kills the program `times` times while it stores, each time after another number of answers.
+fn killed_at_random_points(pools: &str, times: u64) {
+    let directory = tempfile::tempdir().unwrap();
+    let account = Account::default();
+    let mut server = Process::start(&directory, pools);
+    let group_id = make_group(&mut Peer::connect(server.addr));
+    for round in 0..times {
+        let stop = AtomicBool::new(false);
+        let addr = server.addr;
+        // A fixed sequence that looks random: the same points in every run.
+        let until = account.answers.load(Ordering::Relaxed) + 1 + (round * 7_919) % 97;
+        thread::scope(|scope| {
+            for user_id in WRITERS {
+                let (account, stop) = (&account, &stop);
+                scope.spawn(move || account.write(addr, user_id, group_id, stop));
+            }
+            while account.answers.load(Ordering::Relaxed) < until {
+                thread::yield_now();
+            }
+            server.kill();
+        });
+        server = Process::start(&directory, pools);
+    }
+    let db = config(pools, DbManager::from_config);
+    let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
+    let stored = account.check(&mut *conn);
+    let answers = account.answers.load(Ordering::Relaxed);
+    assert_eq!(account.refused.lock().unwrap().len(), 0, "nothing was wrong with any of them");
+    assert!(stored as u64 >= answers && answers > times, "{stored} stored, {answers} answers");
+    check_unread(&mut Peer::connect(server.addr), &mut *conn, group_id);
+    server.kill();
+}
+
+#[test]
+fn a_server_killed_100_times_loses_nothing_that_it_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    killed_at_random_points(&embedded_pools(&directory), 100);
+}
+
+#[test]
+fn a_server_killed_100_times_loses_nothing_on_mariadb_and_redis() {
+    let db = MariaDb::shared().database("killed");
+    killed_at_random_points(&server_pools(&db, &Redis::shared().config(62)), 100);
+}
+
+/// Writes all the time, lets `fault` happen, and writes until all is well again.
+#[expect(clippy::disallowed_methods, reason = "a test with real servers waits in real time")]
+fn survived(pools: &str, fault: impl FnOnce()) {
+    let server = Running::start(DbProxyServer::dispatch(read(pools), || 1_700_000_000).unwrap());
+    let account = Account::default();
+    let group_id = make_group(&mut server.peer());
+    let stop = AtomicBool::new(false);
+    let addr = server.addrs[0];
+    let acknowledged = || account.acknowledged.lock().unwrap().len();
+    let until_more = |more: usize| {
+        let (start, before) = (Instant::now(), acknowledged());
+        while acknowledged() < before + more {
+            assert!(start.elapsed() < PATIENCE, "nothing is stored any more");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    thread::scope(|scope| {
+        for user_id in WRITERS {
+            let (account, stop) = (&account, &stop);
+            scope.spawn(move || account.write(addr, user_id, group_id, stop));
+        }
+        until_more(100);
+        fault();
+        until_more(100);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let db = config(pools, DbManager::from_config);
+    let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
+    assert_eq!(account.check(&mut *conn), acknowledged());
+    check_unread(&mut server.peer(), &mut *conn, group_id);
+}
+
+fn read(pools: &str) -> DbProxyServerConfig {
+    config(&text_with(pools), DbProxyServerConfig::read)
+}
+
+#[test]
+fn a_mariadb_that_is_killed_under_load_costs_refusals_only() {
+    let maria_db = MariaDb::start();
+    let pools = server_pools(&maria_db.database("teamtalk"), &Redis::shared().config(61));
+    survived(&pools, || {
+        for _ in 0..3 {
+            maria_db.server.kill();
+            maria_db.server.start_again();
+            maria_db.wait();
+        }
+    });
+}
+
+#[test]
+fn a_redis_that_is_killed_and_comes_back_empty_costs_refusals_only() {
+    let redis = Redis::start();
+    let pools = server_pools(&MariaDb::shared().database("redis_killed"), &redis.config(1));
+    survived(&pools, || {
+        for _ in 0..3 {
+            redis.server.kill();
+            redis.server.start_again();
+            redis.wait();
+        }
+    });
+}
+
+#[test]
+fn a_redis_that_hangs_for_ten_seconds_costs_refusals_only() {
+    let redis = Redis::start();
+    let pools = server_pools(&MariaDb::shared().database("redis_paused"), &redis.config(1));
+    survived(&pools, || {
+        redis.server.pause();
+        thread::sleep(Duration::from_secs(10));
+        redis.server.go_on();
+    });
+}
