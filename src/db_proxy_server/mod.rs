@@ -36,7 +36,6 @@ use crate::base::enc_dec::Aes;
 use crate::base::http_client::HttpClient;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
-use crate::base::unix_time::local_hour;
 use crate::netlib::open_files::raise_open_files_limit;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use crate::storage::{CacheManager, DbManager};
@@ -44,6 +43,8 @@ use business::Business;
 use business::login::UnknownLogins;
 use business::message_batch::BATCH_MAX;
 use business::msg_ids::MsgIds;
+use business::password::PasswordForm;
+use business::quiet_hours::{QuietHours, Zone};
 use business::relation_model::Relations;
 use proxy_conn::ProxyConn;
 use proxy_task::{ProxyTask, ResponsePdu};
@@ -76,6 +77,12 @@ pub struct DbProxyServerConfig {
     pub msfs_site: String,
     /// `aesKey`: the key of message texts, 32 bytes that every client knows.
     pub aes_key: String,
+    /// `QuietHours`: when phones of users who asked for it do not ring.
+    pub quiet_hours: QuietHours,
+    /// `TimeZone`: where these hours are.
+    pub zone: Zone,
+    /// `PasswordHash`: in which form passwords are kept.
+    pub password_form: PasswordForm,
     /// `DBInstances` and what belongs to them.
     pub db: DbManager,
     /// `CacheInstances` and what belongs to them.
@@ -96,6 +103,9 @@ impl DbProxyServerConfig {
             msg_len_max: config.get_or("MaxMsgLen", MSG_LEN_MAX)?,
             msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
             aes_key: config.get("aesKey")?,
+            quiet_hours: config.get_opt("QuietHours")?.unwrap_or_default(),
+            zone: config.get_opt("TimeZone")?.unwrap_or_default(),
+            password_form: config.get_opt("PasswordHash")?.unwrap_or_default(),
             db: DbManager::from_config(config)?,
             cache: CacheManager::from_config(config)?,
         })
@@ -150,10 +160,13 @@ impl DbProxyServer {
             aes,
             msfs_site: config.msfs_site,
             http: HttpClient::default(),
+            sounds: Default::default(),
             relations: Relations::default(),
             msg_ids: MsgIds::default(),
             clock,
-            local_hour,
+            quiet_hours: config.quiet_hours,
+            zone: config.zone,
+            password_form: config.password_form,
         };
         let srv = Self::new(&dispatch, config.thread_num, business)?;
         proxy_conn::init_proxy_conn(dispatch.net());

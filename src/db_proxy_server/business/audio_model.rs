@@ -5,6 +5,7 @@ use std::thread;
 
 use bytes::Bytes;
 use log::warn;
+use parking_lot::Mutex;
 
 use super::{Business, HandlerError};
 use crate::storage::sql::placeholders;
@@ -55,7 +56,9 @@ pub fn save(
     ];
     let mut conn = business.master()?;
     conn.execute_update(sql, &values)?;
-    Ok(Some(conn.insert_id().to_string()))
+    let id = conn.insert_id().to_string();
+    business.sounds.keep(&id, data);
+    Ok(Some(id))
 }
 
 /// The rows of these contents. The sound is fetched later, when no connection is held.
@@ -109,12 +112,71 @@ impl Audios {
 
 fn fetch_some(business: &Business, audios: &[(&String, &Audio)]) -> Vec<(String, Bytes)> {
     let fetch = |&(id, audio): &(&String, &Audio)| {
+        if let Some(data) = business.sounds.get(id) {
+            return (id.clone(), data);
+        }
         let mut data = audio.duration.to_be_bytes().to_vec();
         match business.http.download_byte_file(&audio.path, audio.size as usize) {
-            Ok(sound) => data.extend(sound),
+            Ok(sound) => {
+                data.extend(sound);
+                business.sounds.keep(id, &data);
+            }
             Err(error) => warn!("audio={id} not fetched: {error}"),
         }
         (id.clone(), data.into())
     };
     audios.iter().map(fetch).collect()
+}
+
+/// Bytes of voice messages that are remembered; beyond this all are forgotten.
+pub const REMEMBERED_LEN_MAX: usize = 32 << 20;
+
+/// Voice messages that were fetched or stored a while ago, by the numbers of their rows. They never
+/// change, and most are asked for by the few who were not there when they came.
+#[derive(Debug, Default)]
+pub struct Sounds {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<String, Bytes>,
+    len: usize,
+}
+
+impl Sounds {
+    fn get(&self, id: &str) -> Option<Bytes> {
+        self.known.lock().by_id.get(id).cloned()
+    }
+
+    fn keep(&self, id: &str, data: &[u8]) {
+        let mut known = self.known.lock();
+        if known.len + data.len() > REMEMBERED_LEN_MAX {
+            *known = Known::default();
+        }
+        if data.len() <= REMEMBERED_LEN_MAX
+            && known.by_id.insert(id.to_owned(), Bytes::copy_from_slice(data)).is_none()
+        {
+            known.len += data.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f98_sounds_are_remembered_up_to_a_limit() {
+        let sounds = Sounds::default();
+        let half = vec![7; REMEMBERED_LEN_MAX / 2];
+        sounds.keep("1", &half);
+        sounds.keep("1", &half);
+        sounds.keep("2", &half);
+        assert!(sounds.get("1").is_some() && sounds.get("2").is_some());
+        sounds.keep("3", b"one more");
+        assert_eq!((sounds.get("1"), sounds.get("3")), (None, Some("one more".into())));
+        sounds.keep("4", &vec![7; REMEMBERED_LEN_MAX + 1]);
+        assert_eq!((sounds.get("4"), sounds.get("3")), (None, None));
+    }
 }

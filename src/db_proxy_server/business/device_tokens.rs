@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use log::warn;
 
+use super::quiet_hours::is_quiet;
 use super::{Business, HandlerError, unread, user_model};
 use crate::base::limits::IDS_PER_STATEMENT_MAX;
 use crate::pb::base_define::{ClientType, UserTokenInfo};
@@ -13,11 +14,6 @@ use crate::storage::cache_pool::TOKEN;
 /// The longest token that is kept. Those of Apple have 64 characters, those of others up to a few
 /// hundred.
 pub const TOKEN_LEN_MAX: usize = 512;
-
-/// Quiet hours: from this hour on …
-const QUIET_FROM_HOUR: u8 = 22;
-/// … to the end of this one.
-const QUIET_TO_HOUR: u8 = 7;
 
 /// `push_type`: the phone may make a sound.
 const PUSH_TYPE_NORMAL: u32 = 1;
@@ -104,7 +100,7 @@ pub fn tokens(business: &Business, user_ids: &[u32]) -> Result<Vec<UserTokenInfo
         }
     }
     let mut conn = business.master()?;
-    if is_quiet((business.local_hour)(business.now())) {
+    if is_quiet(business.quiet_hours, &business.zone, business.now()) {
         let phones = known.iter().filter(|(_, client_type, _)| *client_type == ClientType::Ios);
         let ids: Vec<u32> = phones.map(|(user_id, ..)| *user_id).collect();
         let quiet = user_model::shielded(&mut *conn, &ids)?;
@@ -135,18 +131,9 @@ fn parse(value: &str) -> Option<(ClientType, &str)> {
     (!token.is_empty()).then_some((client_type, token))
 }
 
-fn is_quiet(hour: u8) -> bool {
-    hour >= QUIET_FROM_HOUR || hour <= QUIET_TO_HOUR
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quiet_hours_are_from_ten_in_the_evening_to_eight_in_the_morning() {
-        assert_eq!([21, 22, 0, 7, 8].map(is_quiet), [false, true, true, true, false]);
-    }
 
     #[test]
     fn f12_what_cannot_be_a_token_is_none() {

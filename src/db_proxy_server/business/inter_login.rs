@@ -1,8 +1,8 @@
 //! Checking a password against the users of this installation.
 
+use super::password::{self, StoredPassword};
 use super::user_model::{self, Credentials};
 use super::{Business, HandlerError};
-use crate::base::md5::{constant_time_eq, md5_hex};
 use crate::pb::base_define::UserInfo;
 
 /// What a login attempt came to.
@@ -16,26 +16,28 @@ pub enum LoginOutcome {
     UnknownName,
 }
 
-/// Compares md5(received + salt) with what is stored.
+/// Holds what the client sends against what is stored.
 ///
 /// C++: db_proxy_server/business/InterLogin.cpp CInterLoginStrategy::doLogin
-/// Differs: the password is compared, in constant time, and an unknown name is no login (F3).
+/// Differs: the password is compared, in constant time, and an unknown name is no login (F3); the
+/// form in which it is stored may be a better one (F18).
 pub fn do_login(
     business: &Business,
     name: &str,
-    password: &str,
+    received: &str,
 ) -> Result<LoginOutcome, HandlerError> {
-    let found = user_model::credentials(business, name)?;
-    // For an unknown name the same work is done, so that the time tells nothing.
-    let (salt, stored) = match &found {
-        Some(Credentials { salt, password, .. }) => (salt.as_str(), password.as_str()),
-        None => ("0000", "00000000000000000000000000000000"),
+    let Some(credentials) = user_model::credentials(business, name)? else {
+        // The same work is done, so that the time tells nothing.
+        StoredPassword::of_nobody(business.password_form).matches(received);
+        return Ok(LoginOutcome::UnknownName);
     };
-    let received = md5_hex(format!("{password}{salt}").as_bytes());
-    let matches = constant_time_eq(received.as_bytes(), stored.as_bytes());
-    Ok(match found {
-        Some(credentials) if matches => LoginOutcome::Known(Box::new(credentials.user_info)),
-        Some(_) => LoginOutcome::WrongPassword,
-        None => LoginOutcome::UnknownName,
-    })
+    let Credentials { user_info, password: stored } = credentials;
+    if !stored.matches(received) {
+        return Ok(LoginOutcome::WrongPassword);
+    }
+    if stored.is_outdated(business.password_form) {
+        let argon2id = password::argon2id(received).map_err(HandlerError::Password)?;
+        user_model::update_password(business, user_info.user_id, &stored, &argon2id)?;
+    }
+    Ok(LoginOutcome::Known(Box::new(user_info)))
 }

@@ -19,6 +19,8 @@ pub mod message_counter;
 pub mod message_model;
 pub mod msg_ids;
 pub mod original_cache;
+pub mod password;
+pub mod quiet_hours;
 pub mod recent_session;
 pub mod refusal;
 pub mod relation_model;
@@ -45,6 +47,8 @@ use crate::base::http_client::{HttpClient, HttpClientError};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::storage::db_pool::{DbGuard, TEAMTALK_MASTER, TEAMTALK_SLAVE};
 use crate::storage::{CacheError, CacheManager, DbError, DbManager};
+use password::PasswordForm;
+use quiet_hours::{QuietHours, Zone};
 
 /// What handlers work with, shared by all workers.
 pub struct Business {
@@ -62,14 +66,20 @@ pub struct Business {
     pub msfs_site: String,
     /// Fetches and stores them.
     pub http: HttpClient,
+    /// What was fetched already.
+    pub sounds: audio_model::Sounds,
     /// The numbers of relations.
     pub relations: relation_model::Relations,
     /// The numbers of messages.
     pub msg_ids: msg_ids::MsgIds,
     /// Unix seconds.
     pub clock: fn() -> u32,
-    /// The hour of the day at some Unix seconds, where this installation is.
-    pub local_hour: fn(u32) -> u8,
+    /// When phones do not ring …
+    pub quiet_hours: QuietHours,
+    /// … and where.
+    pub zone: Zone,
+    /// In which form passwords are kept.
+    pub password_form: PasswordForm,
 }
 
 impl Business {
@@ -116,6 +126,9 @@ pub enum HandlerError {
     /// The database has no more ids that fit the protocol.
     #[error("the id of the new group does not fit 32 bits")]
     NoGroupId,
+    /// A password cannot be hashed.
+    #[error("password: {0}")]
+    Password(argon2::password_hash::Error),
 }
 
 /// The answer to a request, if it has one.

@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::login::{FAILURE_WINDOW_S, FAILURES_MAX, UnknownLogins};
 use super::msg_ids::MsgIds;
+use super::password::PasswordForm;
 use super::refusal::refusal;
 use super::relation_model::Relations;
 use super::{Business, depart_action, login, user_action};
@@ -58,10 +59,13 @@ pub(super) fn bed() -> Bed {
         aes: Aes::new(b"12345678901234567890123456789012").unwrap(),
         msfs_site: "http://127.0.0.1:1/".to_owned(),
         http: HttpClient::default(),
+        sounds: Default::default(),
         relations: Relations::default(),
         msg_ids: MsgIds::default(),
         clock: || NOW,
-        local_hour: |_| 12,
+        quiet_hours: Default::default(),
+        zone: Default::default(),
+        password_form: Default::default(),
     };
     business.db.migrate().unwrap();
     Bed { business, _directory: directory }
@@ -203,6 +207,34 @@ fn f11_a_database_that_fails_counts_for_nobody() {
     }
     bed.execute("alter table away rename to IMUser", &[]);
     assert_eq!(bed.login("alice", "secret").result_code, 0);
+}
+
+#[test]
+fn f18_a_password_changes_its_form_at_the_next_login() {
+    let mut bed = bed();
+    bed.add_user(5, "alice", 1);
+    bed.business.password_form = PasswordForm::Argon2id;
+    let stored = |bed: &Bed| {
+        let sql = "select password, passwordHash, updated from IMUser where id=5";
+        let found = bed.business.master().unwrap().execute_query(sql, &[]).unwrap();
+        let row = found.first().unwrap();
+        let text = |column| row.get::<String>(column).unwrap();
+        assert_eq!(row.get::<u32>("updated").unwrap(), 1, "nobody has to fetch him again");
+        (text("password").is_empty(), text("passwordHash").is_empty())
+    };
+    assert_eq!((bed.login("alice", "Secret").result_code, stored(&bed)), (1, (false, true)));
+    assert_eq!((bed.login("alice", "secret").result_code, stored(&bed)), (0, (true, false)));
+    assert_eq!(bed.login("alice", "secret").result_code, 0);
+    assert_eq!(bed.login("alice", "Secret").result_code, 1);
+    assert_eq!(bed.login("bob", "secret").result_code, 1);
+    // There is no way back, and none is needed.
+    bed.business.password_form = PasswordForm::Md5;
+    assert_eq!(bed.login("alice", "secret").result_code, 0);
+    // The administration sets another password, in the form it knows.
+    let password = md5_hex(format!("{}77", md5_hex(b"new")).as_bytes());
+    bed.execute("update IMUser set password=?, salt='77'", &[password.into()]);
+    assert_eq!(bed.login("alice", "new").result_code, 0);
+    assert_eq!(bed.login("alice", "secret").result_code, 1);
 }
 
 #[test]

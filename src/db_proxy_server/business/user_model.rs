@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use super::password::StoredPassword;
 use super::{Business, HandlerError};
 use crate::base::limits::id_slices;
 use crate::pb::base_define::UserInfo;
@@ -26,10 +27,8 @@ const COLUMNS: &str =
 pub struct Credentials {
     /// Who it would be.
     pub user_info: UserInfo,
-    /// md5(md5(password) + salt) in lower-case hex.
-    pub password: String,
-    /// The salt.
-    pub salt: String,
+    /// What is stored of the password.
+    pub password: StoredPassword,
 }
 
 /// The user of this login name who may log in.
@@ -37,7 +36,9 @@ pub struct Credentials {
 /// C++: db_proxy_server/business/InterLogin.cpp CInterLoginStrategy::doLogin
 /// Differs: the name is a bound value, never a part of the statement (F4).
 pub fn credentials(business: &Business, name: &str) -> Result<Option<Credentials>, HandlerError> {
-    let sql = format!("select {COLUMNS}, password, salt from IMUser where name=? and status=0");
+    let sql = format!(
+        "select {COLUMNS}, password, salt, passwordHash from IMUser where name=? and status=0"
+    );
     let found = business.slave()?.execute_query(&sql, &[name.into()])?;
     // Databases compare names by their own rules; who logs in has to be called exactly so.
     let same = |row: &Row<'_>| row.get::<&str>("name").is_ok_and(|found| found == name);
@@ -46,8 +47,11 @@ pub fn credentials(business: &Business, name: &str) -> Result<Option<Credentials
     };
     Ok(Some(Credentials {
         user_info: user_info(&row)?,
-        password: row.get_or_default("password")?,
-        salt: row.get_or_default("salt")?,
+        password: StoredPassword {
+            md5: row.get_or_default("password")?,
+            salt: row.get_or_default("salt")?,
+            argon2id: row.get_or_default("passwordHash")?,
+        },
     }))
 }
 
@@ -122,6 +126,19 @@ pub fn update_user_avatar(
     let sql = "update IMUser set avatar=?, updated=? where id=?";
     let values = [avatar.into(), business.now().into(), user_id.into()];
     Ok(business.master()?.execute_update(sql, &values)? > 0)
+}
+
+/// Keeps a password in its new form, unless it was changed meanwhile.
+pub fn update_password(
+    business: &Business,
+    user_id: u32,
+    old: &StoredPassword,
+    argon2id: &str,
+) -> Result<(), HandlerError> {
+    let sql = "update IMUser set passwordHash=?, password='', salt='' where id=? and password=?";
+    let values = [argon2id.into(), user_id.into(), old.md5.as_str().into()];
+    business.master()?.execute_update(sql, &values)?;
+    Ok(())
 }
 
 /// Turns quiet hours on or off; false when there is no such user.

@@ -42,7 +42,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MYSQL: [Migration; 4] = [
+const MYSQL: [Migration; 5] = [
     Migration {
         version: 1,
         name: "original",
@@ -67,9 +67,15 @@ const MYSQL: [Migration; 4] = [
         prepare: |_| Ok(()),
         sql: include_str!("mysql/0004_read_marks.sql"),
     },
+    Migration {
+        version: 5,
+        name: "password_hash",
+        prepare: |_| Ok(()),
+        sql: include_str!("mysql/0005_password_hash.sql"),
+    },
 ];
 
-const SQLITE: [Migration; 2] = [
+const SQLITE: [Migration; 3] = [
     Migration {
         version: 3,
         name: "tables",
@@ -81,6 +87,12 @@ const SQLITE: [Migration; 2] = [
         name: "read_marks",
         prepare: |_| Ok(()),
         sql: include_str!("sqlite/0004_read_marks.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "password_hash",
+        prepare: |_| Ok(()),
+        sql: include_str!("sqlite/0005_password_hash.sql"),
     },
 ];
 
@@ -187,7 +199,7 @@ mod tests {
         let (_dir, mut conn) = conn();
         assert_eq!(migrate(&mut conn).unwrap(), SQLITE.len());
         assert_eq!(migrate(&mut conn).unwrap(), 0);
-        assert_eq!(version(&mut conn).unwrap(), 4);
+        assert_eq!(version(&mut conn).unwrap(), 5);
     }
 
     #[test]
@@ -199,7 +211,7 @@ mod tests {
         let error = migrate(&mut conn).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the schema has version 99, this program knows versions up to 4"
+            "the schema has version 99, this program knows versions up to 5"
         );
     }
 

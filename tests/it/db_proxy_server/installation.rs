@@ -3,11 +3,13 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use jiff::tz::{Offset, TimeZone};
 use prost::Message;
 use teamtalk::base::enc_dec::Aes;
 use teamtalk::base::http_client::HttpClient;
 use teamtalk::base::im_pdu::{ImPdu, PduHeader};
 use teamtalk::db_proxy_server::business::Business;
+use teamtalk::db_proxy_server::business::quiet_hours::Zone;
 use teamtalk::db_proxy_server::handler_map::handler;
 use teamtalk::pb::base_define::{GroupType, MsgType, SessionType};
 use teamtalk::pb::cmd::*;
@@ -24,6 +26,14 @@ pub const NOW: u32 = 1_700_000_000;
 
 const DBS: [&str; 2] = ["teamtalk_master", "teamtalk_slave"];
 const CACHES: [&str; 5] = ["unread", "group_set", "token", "sync", "group_member"];
+
+/// Hours from Greenwich at which it is noon at `NOW`.
+const NOON: i8 = -10;
+
+/// A place so many hours from Greenwich.
+pub fn zone(hours: i8) -> Zone {
+    Zone(TimeZone::fixed(Offset::constant(hours)))
+}
 
 /// The keys of the pools, all in one file.
 pub fn embedded_pools(directory: &tempfile::TempDir) -> String {
@@ -86,10 +96,13 @@ impl Installation {
             aes: Aes::new(b"12345678901234567890123456789012").unwrap(),
             msfs_site: "http://127.0.0.1:1/".to_owned(),
             http: HttpClient::default(),
+            sounds: Default::default(),
             relations: Default::default(),
             msg_ids: Default::default(),
             clock: || NOW,
-            local_hour: |_| 12,
+            quiet_hours: Default::default(),
+            zone: zone(NOON),
+            password_form: Default::default(),
         };
         business.db.migrate().unwrap();
         Self { business, first_id: NEXT_ID.fetch_add(1_000, Ordering::Relaxed), is_embedded }

@@ -6,7 +6,7 @@ use teamtalk::pb::login::{ImDeviceTokenReq, ImDeviceTokenRsp};
 use teamtalk::pb::server::{ImGetDeviceTokenReq, ImGetDeviceTokenRsp};
 use teamtalk::storage::cache_pool::TOKEN;
 
-use super::installation::{Installation, on_each};
+use super::installation::{Installation, on_each, zone};
 
 impl Installation {
     fn set_token(&self, n: u32, token: &str, client_type: Option<ClientType>) {
@@ -92,8 +92,8 @@ fn quiet_hours_keep_iphones_silent() {
     let pools = super::installation::embedded_pools(&directory);
     let mut on = Installation::new(&pools, true);
     assert_eq!(contract(&on), [1, 2, 3], "at noon");
-    on.business.local_hour = |_| 23;
+    on.business.zone = zone(1);
     assert_eq!(on.tokens(&[1, 2, 3]).len(), 2, "an Android phone knows itself when to be silent");
-    on.business.local_hour = |_| 8;
+    on.business.zone = zone(10);
     assert_eq!(on.tokens(&[1, 2, 3]).len(), 3);
 }
