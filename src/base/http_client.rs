@@ -49,21 +49,28 @@ pub enum HttpClientError {
 }
 
 /// C++: base/HttpClient.h CHttpClient
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HttpClient {
     timeout: Duration,
+    /// What an msfs with the key `UploadSecret` wants to see.
+    upload_secret: Option<String>,
 }
 
 impl Default for HttpClient {
     fn default() -> Self {
-        Self { timeout: HTTP_CLIENT_TIMEOUT }
+        Self { timeout: HTTP_CLIENT_TIMEOUT, upload_secret: None }
     }
 }
 
 impl HttpClient {
     /// A client whose requests take at most `timeout` each.
     pub fn with_timeout(timeout: Duration) -> Self {
-        Self { timeout }
+        Self { timeout, ..Self::default() }
+    }
+
+    /// The same client for an msfs that asks for this secret.
+    pub fn with_upload_secret(self, upload_secret: Option<String>) -> Self {
+        Self { upload_secret, ..self }
     }
 
     /// Fetches a body of at most `len_max` bytes.
@@ -95,13 +102,16 @@ impl HttpClient {
         .into_bytes();
         body.extend_from_slice(data);
         body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n\r\n").as_bytes());
-        let head = format!(
+        let mut head = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\n\
              Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n",
             url.path,
             url.authority,
             body.len(),
         );
+        if let Some(secret) = &self.upload_secret {
+            head += &format!("X-Upload-Secret: {secret}\r\n");
+        }
         let answer = self.request(&url, head, &body, HEAD_MAX)?;
         let answer: Value =
             serde_json::from_slice(&answer).map_err(|_| HttpClientError::Malformed("no json"))?;

@@ -75,6 +75,8 @@ pub struct DbProxyServerConfig {
     pub msg_len_max: usize,
     /// `MsfsSite`: where voice messages are kept, as a URL.
     pub msfs_site: String,
+    /// `MsfsUploadSecret`: what msfs asks for before it stores something.
+    pub msfs_upload_secret: Option<String>,
     /// `aesKey`: the key of message texts, 32 bytes that every client knows.
     pub aes_key: String,
     /// `QuietHours`: when phones of users who asked for it do not ring.
@@ -102,6 +104,7 @@ impl DbProxyServerConfig {
             thread_num: config.get("ThreadNum")?,
             msg_len_max: config.get_or("MaxMsgLen", MSG_LEN_MAX)?,
             msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
+            msfs_upload_secret: config.get_opt("MsfsUploadSecret")?,
             aes_key: config.get("aesKey")?,
             quiet_hours: config.get_opt("QuietHours")?.unwrap_or_default(),
             zone: config.get_opt("TimeZone")?.unwrap_or_default(),
@@ -159,7 +162,7 @@ impl DbProxyServer {
             msg_len_max: config.msg_len_max,
             aes,
             msfs_site: config.msfs_site,
-            http: HttpClient::default(),
+            http: HttpClient::default().with_upload_secret(config.msfs_upload_secret),
             sounds: Default::default(),
             relations: Relations::default(),
             msg_ids: MsgIds::default(),

@@ -392,6 +392,12 @@ fn f9_uploads_can_need_a_secret_and_an_address() {
     assert_eq!(browser.post(BOUNDARY, "X-Upload-Secret: s3cre\r\n", &form).status(), "403");
     let path = browser.post(BOUNDARY, "X-Upload-Secret: s3cret\r\n", &form).path();
     assert_eq!(browser.get(&path, "").body, b"x");
+    // As db_proxy_server does it.
+    let site = format!("http://{}/", server.addrs[0]);
+    let client =
+        |secret: Option<&str>| HttpClient::default().with_upload_secret(secret.map(str::to_owned));
+    assert!(client(None).upload_byte_file(&site, b"x").is_err());
+    client(Some("s3cret")).upload_byte_file(&site, b"x").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let server = msfs_with(&dir, "UploadAllowIP=192.0.2.1\n");
     assert_eq!(Browser::new(&server).post(BOUNDARY, "", &form).status(), "403");

@@ -93,11 +93,12 @@ pub fn latest_messages(
     for conversations in by_table.values() {
         let (table, column, from) = source(conversations[0]);
         let kind = u32::from(matches!(conversations[0], Conversation::Group(_)));
+        let owners = conversations[0].owners();
         parts.push(format!(
-            "select {kind} as kind, m.{column} as id, m.msgId as msgId, m.{from} as fromId, \
-             m.type as type, m.content as content from {table} m join \
-             (select {column}, max(msgId) as newest from {table} where {column} in ({}) \
-             and status=0 group by {column}) t on t.{column}=m.{column} and t.newest=m.msgId",
+            "select {kind} as kind, o.id as id, m.msgId as msgId, m.{from} as fromId, \
+             m.type as type, m.content as content from {owners} o join {table} m \
+             on m.{column}=o.id and m.msgId={} where o.id in ({})",
+            conversations[0].newest_of("o.id", "n.status=0"),
             placeholders(conversations.len())
         ));
         values.extend(conversations.iter().map(|conversation| Value::from(conversation.id())));

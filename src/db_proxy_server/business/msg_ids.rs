@@ -55,6 +55,24 @@ impl Conversation {
         }
     }
 
+    /// The table that has a row for each conversation of this kind.
+    pub fn owners(self) -> &'static str {
+        match self {
+            Self::Single(_) => "IMRelationShip",
+            Self::Group(_) => "IMGroup",
+        }
+    }
+
+    /// SQL for the number of the newest message of the conversation `id` that meets a condition: a
+    /// step into an index. A maximum by group would read the whole history, on SQLite always.
+    pub fn newest_of(self, id: &str, condition: &str) -> String {
+        let (table, column) = (self.table(), self.column());
+        format!(
+            "(select n.msgId from {table} n where n.{column}={id} and {condition} \
+             order by n.msgId desc limit 1)"
+        )
+    }
+
     /// The number in that column.
     pub fn id(self) -> u32 {
         match self {
@@ -162,21 +180,22 @@ pub fn stored_max(
         by_table.entry(conversation.table()).or_default().push(*conversation);
     }
     let mut stored = HashMap::new();
-    for (table, conversations) in by_table {
-        let column = conversations[0].column();
+    for conversations in by_table.values() {
+        let owners = conversations[0].owners();
         let sql = format!(
-            "select {column} as id, max(msgId) as newest from {table} where {column} in ({}) \
-             group by {column}",
+            "select o.id as id, {} as newest from {owners} o where o.id in ({})",
+            conversations[0].newest_of("o.id", "n.msgId>0"),
             placeholders(conversations.len())
         );
         let values: Vec<Value> = conversations.iter().map(|c| c.id().into()).collect();
         for row in conn.execute_query(&sql, &values)?.rows() {
+            let Some(newest) = row.get("newest")? else { continue };
             let id: u32 = row.get("id")?;
             let conversation = match conversations[0] {
                 Conversation::Single(_) => Conversation::Single(id),
                 Conversation::Group(_) => Conversation::Group(id),
             };
-            stored.insert(conversation, row.get("newest")?);
+            stored.insert(conversation, newest);
         }
     }
     Ok(stored)
