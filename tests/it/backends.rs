@@ -138,7 +138,7 @@ impl MariaDb {
         let dir = directory("mariadb");
         let port = free_port();
         let data = format!("{dir}/data");
-        make_tables(&data);
+        make_tables(&dir, &data);
         let init = format!("{dir}/init.sql");
         // One statement for each line.
         let user = "create or replace user test@'127.0.0.1' identified by '12345';\n\
@@ -147,6 +147,7 @@ impl MariaDb {
         let mut args = vec![
             "--no-defaults".to_owned(),
             format!("--datadir={data}"),
+            format!("--tmpdir={dir}"),
             format!("--socket={dir}/socket"),
             format!("--pid-file={dir}/pid"),
             format!("--port={port}"),
@@ -199,11 +200,13 @@ fn mariadb_settings() -> impl Iterator<Item = &'static str> {
     .into_iter()
 }
 
-fn make_tables(data: &str) {
+/// Its temporary files lie beside its data: those of two servers must not meet.
+fn make_tables(dir: &str, data: &str) {
     let output = Command::new("mariadb-install-db")
         .args(["--no-defaults", "--auth-root-authentication-method=normal"])
         .args(["--skip-test-db", "--skip-name-resolve"])
         .arg(format!("--datadir={data}"))
+        .arg(format!("--tmpdir={dir}"))
         .args(as_root())
         .output()
         .expect("mariadb-install-db can be started");

@@ -188,6 +188,38 @@ fn survived(pools: &str, fault: impl FnOnce()) {
     check_unread(&mut server.peer(), &mut *conn, group_id);
 }
 
+#[test]
+fn two_servers_on_one_database_give_no_number_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    two_servers(&embedded_pools(&directory));
+    let db = MariaDb::shared().database("two_servers");
+    two_servers(&server_pools(&db, &Redis::shared().config(59)));
+}
+
+/// Both write to the same conversations at once.
+fn two_servers(pools: &str) {
+    let start = || Running::start(DbProxyServer::dispatch(read(pools), || 1_700_000_000).unwrap());
+    let servers = [start(), start()];
+    let account = Account::default();
+    let group_id = make_group(&mut servers[0].peer());
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for (user_id, server) in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)] {
+            let (account, stop, addr) = (&account, &stop, servers[server].addrs[0]);
+            scope.spawn(move || account.write(addr, user_id, group_id, stop));
+        }
+        while account.answers.load(Ordering::Relaxed) < 2_000 {
+            thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(account.refused.lock().unwrap().len(), 0);
+    let db = config(pools, DbManager::from_config);
+    let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
+    assert_eq!(account.check(&mut *conn), account.acknowledged.lock().unwrap().len());
+    check_unread(&mut servers[1].peer(), &mut *conn, group_id);
+}
+
 fn read(pools: &str) -> DbProxyServerConfig {
     config(&text_with(pools), DbProxyServerConfig::read)
 }

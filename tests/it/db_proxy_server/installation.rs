@@ -72,7 +72,7 @@ fn instances() -> String {
 /// Handlers and their storage. Tests work side by side on one database, so each has ids of its own.
 pub struct Installation {
     pub business: Business,
-    first_id: u32,
+    pub first_id: u32,
     pub is_embedded: bool,
 }
 

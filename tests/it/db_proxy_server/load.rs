@@ -34,6 +34,7 @@ impl Account {
     /// the connection breaks.
     pub fn write(&self, addr: SocketAddr, user_id: u32, group_id: u32, stop: &AtomicBool) {
         let mut peer = Peer::connect(addr);
+        let mut last = HashMap::new();
         while !stop.load(Ordering::Relaxed) {
             let mut sent = HashMap::new();
             for seq_num in 0..IN_FLIGHT {
@@ -47,14 +48,21 @@ impl Account {
             }
             while !sent.is_empty() {
                 let Ok(answer) = peer.try_receive() else { return };
-                if answer.as_pdu().command_id() == CID_MSG_DATA {
-                    self.keep(sent.remove(&answer.as_pdu().seq_num()).unwrap(), &answer);
+                if answer.as_pdu().command_id() != CID_MSG_DATA {
+                    continue;
+                }
+                let msg = sent.remove(&answer.as_pdu().seq_num()).unwrap();
+                let to = msg.to_session_id;
+                let msg_id = self.keep(msg, &answer);
+                if msg_id != 0 {
+                    let before = last.insert(to, msg_id).unwrap_or(0);
+                    assert!(before < msg_id, "number {msg_id} after {before}");
                 }
             }
         }
     }
 
-    fn keep(&self, sent: ImMsgData, answer: &ImPdu) {
+    fn keep(&self, sent: ImMsgData, answer: &ImPdu) -> u32 {
         let msg_id = answer.as_pdu().decode::<ImMsgData>().unwrap().msg_id;
         let text = String::from_utf8(sent.msg_data.to_vec()).unwrap();
         if msg_id == 0 {
@@ -63,6 +71,7 @@ impl Account {
             self.acknowledged.lock().unwrap().insert(text, msg_id);
         }
         self.answers.fetch_add(1, Ordering::Relaxed);
+        msg_id
     }
 
     /// Holds everything against what is stored: acknowledged messages are there once, with the

@@ -5,6 +5,7 @@ mod files;
 mod groups;
 mod installation;
 mod load;
+mod original;
 mod texts;
 mod tokens;
 mod unread;

@@ -4,7 +4,7 @@ mod cache;
 mod db;
 mod faults;
 mod processes;
-mod schema;
+pub mod schema;
 
 use std::path::Path;
 use std::sync::OnceLock;

@@ -73,6 +73,20 @@ const MEMBER: &str = "(`id` int(11) NOT NULL AUTO_INCREMENT, `groupId` int(11) u
     KEY `idx_userId_status_updated` (`userId`,`status`,`updated`), \
     KEY `idx_groupId_updated` (`groupId`,`updated`)) ENGINE=InnoDB DEFAULT CHARSET=utf8";
 
+const GROUP: &str = "(`id` int(11) NOT NULL AUTO_INCREMENT, \
+    `name` varchar(256) COLLATE utf8mb4_bin NOT NULL DEFAULT '', \
+    `avatar` varchar(256) COLLATE utf8mb4_bin NOT NULL DEFAULT '', \
+    `creator` int(11) unsigned NOT NULL DEFAULT '0', \
+    `type` tinyint(3) unsigned NOT NULL DEFAULT '1', \
+    `userCnt` int(11) unsigned NOT NULL DEFAULT '0', \
+    `status` tinyint(3) unsigned NOT NULL DEFAULT '1', \
+    `version` int(11) unsigned NOT NULL DEFAULT '1', \
+    `lastChated` int(11) unsigned NOT NULL DEFAULT '0', \
+    `updated` int(11) unsigned NOT NULL DEFAULT '0', \
+    `created` int(11) unsigned NOT NULL DEFAULT '0', PRIMARY KEY (`id`), \
+    KEY `idx_name` (`name`(191)), KEY `idx_creator` (`creator`)) \
+    ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
+
 /// The statements with which the original stores, values in place of its question marks.
 const ORIGINAL_INSERTS: [&str; 5] = [
     "insert into IMMessage_3 (`relateId`, `fromId`, `toId`, `msgId`, `content`, `status`, `type`, \
@@ -98,7 +112,8 @@ fn rows(conn: &mut dyn DbConn, columns: &[&str], rest: &str) -> String {
     found.rows().map(|row| row.get::<String>("line").unwrap()).collect::<Vec<_>>().join("|")
 }
 
-fn create_original(conn: &mut dyn DbConn) {
+/// The tables that messages need, as an original server has them.
+pub fn create_original(conn: &mut dyn DbConn) {
     for shard in 0..8 {
         run(conn, &format!("create table IMMessage_{shard} {MESSAGE}"));
         run(conn, &format!("create table IMGroupMessage_{shard} {GROUP_MESSAGE}"));
@@ -108,6 +123,7 @@ fn create_original(conn: &mut dyn DbConn) {
         ("IMRecentSession", SESSION),
         ("IMRelationShip", RELATION),
         ("IMGroupMember", MEMBER),
+        ("IMGroup", GROUP),
     ];
     for (table, columns) in tables {
         run(conn, &format!("create table {table} {columns}"));
