@@ -93,12 +93,14 @@ pub fn latest_messages(
     for conversations in by_table.values() {
         let (table, column, from) = source(conversations[0]);
         let kind = u32::from(matches!(conversations[0], Conversation::Group(_)));
-        let owners = conversations[0].owners();
+        let (owners, dialect) = (conversations[0].owners(), conn.dialect());
+        let newest = conversations[0].newest_of(dialect, "o.id", "n.status=0");
+        let hint = conversations[0].index_hint(dialect);
         parts.push(format!(
-            "select {kind} as kind, o.id as id, m.msgId as msgId, m.{from} as fromId, \
-             m.type as type, m.content as content from {owners} o join {table} m \
-             on m.{column}=o.id and m.msgId={} where o.id in ({})",
-            conversations[0].newest_of("o.id", "n.status=0"),
+            "select {kind} as kind, t.id as id, m.msgId as msgId, m.{from} as fromId, \
+             m.type as type, m.content as content from \
+             (select o.id as id, {newest} as newest from {owners} o where o.id in ({})) t \
+             join {table} m{hint} on m.{column}=t.id and m.msgId=t.newest",
             placeholders(conversations.len())
         ));
         values.extend(conversations.iter().map(|conversation| Value::from(conversation.id())));

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::{Business, HandlerError};
 use crate::storage::cache_pool::UNREAD;
 use crate::storage::sql::placeholders;
-use crate::storage::{CacheCmd, CacheReply, DbConn, DbError, Value};
+use crate::storage::{CacheCmd, CacheReply, DbConn, DbError, Dialect, Value};
 
 /// Conversations whose last number is remembered; beyond this many all are forgotten, and held
 /// against the stored messages again.
@@ -64,13 +64,19 @@ impl Conversation {
     }
 
     /// SQL for the number of the newest message of the conversation `id` that meets a condition: a
-    /// step into an index. A maximum by group would read the whole history, on SQLite always.
-    pub fn newest_of(self, id: &str, condition: &str) -> String {
-        let (table, column) = (self.table(), self.column());
+    /// step into an index. A maximum by group would read the whole history, on SQLite always, and
+    /// MariaDB would rather sort it unless it is told which index there is.
+    pub fn newest_of(self, dialect: Dialect, id: &str, condition: &str) -> String {
+        let (table, column, hint) = (self.table(), self.column(), self.index_hint(dialect));
         format!(
-            "(select n.msgId from {table} n where n.{column}={id} and {condition} \
+            "(select n.msgId from {table} n{hint} where n.{column}={id} and {condition} \
              order by n.msgId desc limit 1)"
         )
+    }
+
+    /// What makes a query use the index of conversation and number; goes behind the alias.
+    pub fn index_hint(self, dialect: Dialect) -> String {
+        dialect.index_hint(&self.table(), &format!("uk_{}_msgId", self.column()))
     }
 
     /// The number in that column.
@@ -184,7 +190,7 @@ pub fn stored_max(
         let owners = conversations[0].owners();
         let sql = format!(
             "select o.id as id, {} as newest from {owners} o where o.id in ({})",
-            conversations[0].newest_of("o.id", "n.msgId>0"),
+            conversations[0].newest_of(conn.dialect(), "o.id", "n.msgId>0"),
             placeholders(conversations.len())
         );
         let values: Vec<Value> = conversations.iter().map(|c| c.id().into()).collect();

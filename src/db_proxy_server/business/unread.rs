@@ -10,7 +10,7 @@ use super::msg_ids::{Conversation, stored_max};
 use super::{Business, HandlerError, original_cache, relation_model};
 use crate::base::limits::id_slices;
 use crate::pb::base_define::SessionType;
-use crate::storage::sql::{any_of, placeholders};
+use crate::storage::sql::placeholders;
 use crate::storage::{DbConn, DbError, Row, Value};
 
 /// Counts of one statement: what SQLite takes as parts of one query is limited to 500.
@@ -80,16 +80,15 @@ fn singles(
         relations.get(&relation_model::pair(session.user_id, session.peer_id)).copied()
     };
     // A relation has two sides, and only what the other one wrote is unread.
-    let marked: Vec<(u32, u32, u32)> = sessions
-        .iter()
-        .filter_map(|session| Some((relation(session)?, session.read?, session.peer_id)))
-        .collect();
-    let counts = count_of_peers(conn, &marked)?;
+    let above = |session: &Session| {
+        Some((Conversation::Single(relation(session)?), session.read?, Some(session.peer_id)))
+    };
+    let counts = count(conn, &sessions.iter().filter_map(above).collect())?;
     let asked = ask_original(business, &sessions, SessionType::Single)?;
     for session in sessions {
         let Some(relate_id) = relation(&session) else { continue };
         let count = match session.read {
-            Some(_) => counts.get(&(relate_id, session.peer_id)),
+            Some(_) => above(&session).and_then(|above| counts.get(&above)),
             None => asked.get(&(session.user_id, session.peer_id)),
         };
         add(unread, session, SessionType::Single, Conversation::Single(relate_id), count);
@@ -117,16 +116,16 @@ fn groups(
     conversations.dedup();
     let newest = stored_max(conn, &conversations)?;
     // Members who have read equally far have equally much to read.
-    let marks: HashSet<(u32, u32)> = sessions
-        .iter()
-        .filter_map(|session| Some((session.peer_id, session.read?)))
-        .filter(|(id, read)| newest.get(&Conversation::Group(*id)).is_some_and(|max| max > read))
-        .collect();
-    let counts = count_above(conn, &marks)?;
+    let above = |session: &Session| {
+        let group = Conversation::Group(session.peer_id);
+        newest.get(&group).filter(|newest| **newest > session.read.unwrap_or(u32::MAX))?;
+        Some((group, session.read?, None))
+    };
+    let counts = count(conn, &sessions.iter().filter_map(above).collect())?;
     let asked = ask_original(business, &sessions, SessionType::Group)?;
     for session in sessions {
         let count = match session.read {
-            Some(read) => counts.get(&(session.peer_id, read)),
+            Some(_) => above(&session).and_then(|above| counts.get(&above)),
             None => asked.get(&(session.user_id, session.peer_id)),
         };
         add(unread, session, SessionType::Group, Conversation::Group(session.peer_id), count);
@@ -181,52 +180,35 @@ fn ask_original(
     Ok(counts)
 }
 
-/// How many messages of these relations have a number above the mark and are from this peer.
-fn count_of_peers(
-    conn: &mut dyn DbConn,
-    marked: &[(u32, u32, u32)],
-) -> Result<HashMap<(u32, u32), u32>, DbError> {
-    let mut by_table: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for &(relate_id, read, peer_id) in marked {
-        let values = by_table.entry(Conversation::Single(relate_id).table()).or_default();
-        values.extend([relate_id, read, peer_id].map(Value::from));
-    }
-    let mut counts = HashMap::new();
-    for (table, values) in by_table {
-        for values in values.chunks(COUNTS_PER_STATEMENT_MAX * 3) {
-            let sql = format!(
-                "select relateId, fromId, count(*) as n from {table} \
-                 where status=0 and ({}) group by relateId, fromId",
-                any_of("(relateId=? and msgId>? and fromId=?)", values.len() / 3)
-            );
-            for row in conn.execute_query(&sql, values)?.rows() {
-                counts.insert((row.get("relateId")?, row.get("fromId")?), row.get("n")?);
-            }
-        }
-    }
-    Ok(counts)
-}
+/// Messages that count: those of a conversation above a mark, and if a writer is named, only his.
+type Above = (Conversation, u32, Option<u32>);
 
-/// How many messages of these groups have a number above these marks.
-fn count_above(
+/// How many messages there are of each kind, those of which there is none left out.
+fn count(
     conn: &mut dyn DbConn,
-    marks: &HashSet<(u32, u32)>,
-) -> Result<HashMap<(u32, u32), u32>, DbError> {
-    let marks: Vec<(u32, u32)> = marks.iter().copied().collect();
+    wanted: &HashSet<Above>,
+) -> Result<HashMap<Above, u32>, HandlerError> {
+    let wanted: Vec<Above> = wanted.iter().copied().collect();
+    let dialect = conn.dialect();
     let mut counts = HashMap::new();
-    for marks in marks.chunks(COUNTS_PER_STATEMENT_MAX) {
-        let part = |&(group_id, _): &(u32, u32)| {
+    for wanted in wanted.chunks(COUNTS_PER_STATEMENT_MAX) {
+        let part = |(at, (conversation, _, writer)): (usize, &Above)| {
             format!(
-                "select ? as id, ? as mark, count(*) as n from {} \
-                 where groupId=? and msgId>? and status=0",
-                Conversation::Group(group_id).table()
+                "select {at} as at, count(*) as n from {}{} where {}=? and msgId>? and status=0{}",
+                conversation.table(),
+                conversation.index_hint(dialect),
+                conversation.column(),
+                if writer.is_some() { " and fromId=?" } else { "" }
             )
         };
-        let sql = marks.iter().map(part).collect::<Vec<_>>().join(" union all ");
-        let values: Vec<Value> =
-            marks.iter().flat_map(|&(id, mark)| [id, mark, id, mark].map(Value::from)).collect();
+        let sql = wanted.iter().enumerate().map(part).collect::<Vec<_>>().join(" union all ");
+        let values = |(conversation, mark, writer): &Above| {
+            [conversation.id(), *mark].into_iter().chain(*writer).map(Value::from)
+        };
+        let values: Vec<Value> = wanted.iter().flat_map(values).collect();
         for row in conn.execute_query(&sql, &values)?.rows() {
-            counts.insert((row.get("id")?, row.get("mark")?), row.get("n")?);
+            let at: u32 = row.get("at")?;
+            counts.insert(wanted[at as usize], row.get("n")?);
         }
     }
     Ok(counts)
