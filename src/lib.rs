@@ -29,6 +29,8 @@
 //!   a file for each class of connections, `read` for the configuration, `dispatch` to build the
 //!   loop, `run` to serve.
 //! - [`login_server`]: the same with several kinds of connections, one of them HTTP.
+//! - [`msg_server`]: the largest, where clients stay: connections of clients, connections to five
+//!   kinds of servers, and what passes between them.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
@@ -56,6 +58,7 @@ pub mod base;
 pub mod db_proxy_server;
 pub mod login_server;
 pub mod msfs;
+pub mod msg_server;
 pub mod netlib;
 pub mod pb;
 pub mod route_server;
