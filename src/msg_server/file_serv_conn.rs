@@ -74,6 +74,12 @@ impl FileServers {
         self.conns.is_available()
     }
 
+    #[cfg(test)]
+    pub(super) fn task_cnt(&self) -> usize {
+        assert_eq!(self.tasks.len(), self.task_order.len());
+        self.tasks.len()
+    }
+
     fn remember(&mut self, task_id: &str, at: usize) {
         if self.task_order.len() >= TASKS_MAX
             && let Some(oldest) = self.task_order.pop_front()

@@ -127,7 +127,7 @@ impl MsgConn {
         let reason = KickReasonType::KickReasonDuplicateUser;
         im_user::kick_out_same_client_type(cx, user_id, client_type, reason, |conn| conn != this);
         let kick = KickUser::of_login(cx.srv, user_id, client_type, login_time);
-        route_serv_conn::send_to_route(cx, &kick.pdu());
+        route_serv_conn::send_msg_to_route(cx, &kick.pdu());
         send_user_status_update(cx, user_id, client_type, UserStatType::UserStatusOnline);
 
         let msg = ImLoginRes {
@@ -172,7 +172,7 @@ impl MsgConn {
         let (pc, reason) = (ClientType::Mac.into(), KickReasonType::KickReasonMobileKick);
         let kicked = im_user::kick_out_same_client_type(cx, user_id, pc, reason, |_| true);
         let kick = KickUser::of_phone(user_id);
-        let told = route_serv_conn::send_to_route(cx, &kick.pdu());
+        let told = route_serv_conn::send_msg_to_route(cx, &kick.pdu());
         // Without a route_server a PC elsewhere stays.
         let result_code = u32::from(!told && kicked == 0);
         let header = PduHeader::new(SID_LOGIN, CID_LOGIN_RES_KICKPCCLIENT, pdu.seq_num());

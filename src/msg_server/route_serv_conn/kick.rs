@@ -22,7 +22,7 @@ pub const SIMULTANEOUS_MS: u64 = 10_000;
 
 /// `IMServerKickUser` with the fields of this server behind those of the original, which skips
 /// them.
-#[derive(Clone, Copy, Message)]
+#[derive(Clone, Copy, Eq, Message, PartialEq)]
 pub(in crate::msg_server) struct KickUser {
     #[prost(uint32, required, tag = "1")]
     user_id: u32,

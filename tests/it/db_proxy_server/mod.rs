@@ -23,7 +23,7 @@ use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 
 use crate::running::{Peer, Running, config};
 
-fn text_of(directory: &tempfile::TempDir) -> String {
+pub fn text_of(directory: &tempfile::TempDir) -> String {
     text_with(&installation::embedded_pools(directory))
 }
 
