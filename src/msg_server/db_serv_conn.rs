@@ -220,7 +220,7 @@ impl DbServConn {
             return Ok(());
         };
         if msg.msg_id == 0 {
-            warn!("user={} to={} message not stored", msg.from_user_id, msg.to_session_id);
+            debug!("user={} to={} message not stored", msg.from_user_id, msg.to_session_id);
             MsgConn::refuse_msg_data(cx, sender, &msg, pdu.seq_num());
             return Ok(());
         }

@@ -2,13 +2,14 @@
 //! users do not wait.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 use super::Cx;
 use crate::base::im_pdu::ImPdu;
 use crate::netlib::NetHandle;
 
-/// Users, or connections, that are looked at in one go …
+/// Users that are looked at, or PDUs that are sent, in one go …
 pub const FAN_OUT_BUDGET: usize = 1_024;
 /// … and the pause between two.
 const FAN_OUT_MS: u64 = 1;
@@ -17,13 +18,18 @@ const FAN_OUT_MS: u64 = 1;
 /// much waits with everybody else.
 pub const FAN_OUTS_MAX: usize = 10_000;
 
+/// How far back a broadcast to all connections looks for one to join.
+const JOIN_DEPTH: usize = 64;
+
 /// Who gets a PDU.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Targets {
     /// All connections of these users as they are when their turn comes.
     Users(Arc<[u32]>),
-    /// These connections.
-    Conns(Vec<NetHandle>),
+    /// All PCs.
+    Pcs(Vec<NetHandle>),
+    /// All connections.
+    Everybody(Vec<NetHandle>),
 }
 
 /// A PDU that is on its way.
@@ -41,17 +47,21 @@ struct FanOut {
 #[derive(Debug, Default)]
 pub(super) struct FanOuts(VecDeque<FanOut>);
 
-/// To everybody in `targets`.
+/// To all connections in `targets`.
+///
+/// Whoever comes while another one with the same kind of targets has not begun joins in, so that a
+/// storm of logins makes one long broadcast and not many. The newer list of connections holds for
+/// both: what is told of somebody is true for those who came in between as well.
 pub(super) fn broadcast(cx: &mut Cx<'_>, pdu: ImPdu, targets: Targets) {
-    // Whoever asks for the same connections as the one before, who has not begun, joins in.
-    if let Targets::Conns(conns) = &targets
-        && let Some(FanOut { pdus, targets: Targets::Conns(last), next: 0, .. }) =
-            cx.srv.fan_outs.0.back_mut()
-        && conns == last
-    {
-        return pdus.push(pdu);
+    let same = |a: &Targets, b: &Targets| mem::discriminant(a) == mem::discriminant(b);
+    let mut latest = cx.srv.fan_outs.0.iter_mut().rev().take(JOIN_DEPTH);
+    match latest.find(|waiting| waiting.next == 0 && same(&waiting.targets, &targets)) {
+        Some(waiting) => {
+            waiting.pdus.push(pdu);
+            waiting.targets = targets;
+        }
+        None => add(cx, FanOut { pdus: vec![pdu], targets, from_conn: None, next: 0 }),
     }
-    add(cx, FanOut { pdus: vec![pdu], targets, from_conn: None, next: 0 });
 }
 
 /// To all connections of these users but the one it came from.
@@ -87,7 +97,7 @@ fn fan_out_some(cx: &mut Cx<'_>) {
         let Some(mut fan_out) = cx.srv.fan_outs.0.pop_front() else {
             return cx.net.delete_timer(fan_out_some);
         };
-        budget -= fan_out.send(cx, budget);
+        budget = budget.saturating_sub(fan_out.send(cx, budget));
         if !fan_out.is_done() {
             cx.srv.fan_outs.0.push_front(fan_out);
         }
@@ -98,7 +108,7 @@ impl FanOut {
     fn len(&self) -> usize {
         match &self.targets {
             Targets::Users(users) => users.len(),
-            Targets::Conns(conns) => conns.len(),
+            Targets::Pcs(conns) | Targets::Everybody(conns) => conns.len(),
         }
     }
 
@@ -106,10 +116,11 @@ impl FanOut {
         self.next == self.len()
     }
 
-    /// Sends to the next ones, and returns how many that were.
+    /// Sends to the next ones, and returns what that has cost.
     fn send(&mut self, cx: &mut Cx<'_>, budget: usize) -> usize {
         let begin = self.next;
-        self.next = begin.saturating_add(budget).min(self.len());
+        let count = (budget / self.pdus.len()).max(1);
+        self.next = begin.saturating_add(count).min(self.len());
         match &self.targets {
             Targets::Users(users) => {
                 for &user_id in &users[begin..self.next] {
@@ -120,12 +131,67 @@ impl FanOut {
                     }
                 }
             }
-            Targets::Conns(conns) => {
+            Targets::Pcs(conns) | Targets::Everybody(conns) => {
                 for &conn in &conns[begin..self.next] {
                     self.pdus.iter().for_each(|pdu| cx.net.send_pdu(conn, pdu));
                 }
             }
         }
-        self.next - begin
+        (self.next - begin) * self.pdus.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msg_server::tests::*;
+    use crate::pb::cmd::*;
+
+    fn pdu(seq_num: u16) -> ImPdu {
+        ImPdu::encode(SID_OTHER, CID_OTHER_HEARTBEAT, seq_num, &())
+    }
+
+    fn seq_nums(pdus: &[ImPdu]) -> Vec<u16> {
+        pdus.iter().map(|pdu| pdu.as_pdu().seq_num()).collect()
+    }
+
+    /// More users than fit into the budget, so that what comes next has to wait.
+    fn crowd() -> Arc<[u32]> {
+        vec![77; 2 * FAN_OUT_BUDGET].into()
+    }
+
+    #[test]
+    fn broadcasts_that_wait_are_joined_and_keep_their_order() {
+        let mut bed = bed();
+        let (first, second) = (bed.log_in(1, WINDOWS), bed.log_in(2, WINDOWS));
+        broadcast_to_users(&mut bed.cx(), pdu(1), crowd(), None);
+        broadcast(&mut bed.cx(), pdu(2), Targets::Pcs(vec![first]));
+        broadcast(&mut bed.cx(), pdu(3), Targets::Everybody(vec![first]));
+        broadcast(&mut bed.cx(), pdu(4), Targets::Pcs(vec![first, second]));
+        assert_eq!(bed.srv.fan_outs.0.len(), 3);
+        bed.assert_silent(first);
+        bed.pass_ms(1);
+        bed.pass_ms(1);
+        let (to_first, to_second) = (bed.sent(first), bed.sent(second));
+        assert_eq!((seq_nums(&to_first), seq_nums(&to_second)), (vec![2, 4, 3], vec![2, 4]));
+        assert!(bed.srv.fan_outs.0.is_empty());
+    }
+
+    #[test]
+    fn what_waits_has_a_limit_and_nothing_is_lost() {
+        let mut bed = bed();
+        let conn = bed.log_in(1, WINDOWS);
+        broadcast_to_users(&mut bed.cx(), pdu(0), crowd(), None);
+        let user: Arc<[u32]> = vec![1].into();
+        for _ in 0..=FAN_OUTS_MAX {
+            broadcast_to_users(&mut bed.cx(), pdu(1), Arc::clone(&user), None);
+        }
+        assert_eq!(bed.srv.fan_outs.0.len(), FAN_OUTS_MAX);
+        let mut got = 0;
+        while !bed.srv.fan_outs.0.is_empty() {
+            bed.pass_ms(1);
+            got += bed.sent(conn).len();
+        }
+        assert_eq!(got, FAN_OUTS_MAX + 1);
     }
 }

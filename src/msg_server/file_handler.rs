@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use log::{debug, warn};
+use log::debug;
 use prost::Message;
 
 use super::db_serv_conn::{DbRange, send_to_db};
@@ -102,7 +102,7 @@ fn transfer(cx: &mut Cx<'_>, sender: NetHandle, req: &ImFileTransferReq, seq_num
 }
 
 fn refuse(cx: &mut Cx<'_>, sender: NetHandle, req: &ImFileTransferReq, seq_num: u16) {
-    warn!("user={} file refused: no file_server, or nobody to ask", req.from_user_id);
+    debug!("user={} file refused: no file_server, or nobody to ask", req.from_user_id);
     let rsp = ImFileRsp {
         result_code: 1,
         from_user_id: req.from_user_id,
@@ -143,7 +143,7 @@ pub(super) fn handle_client_file_add_offline_req(
     };
     let request = relay::request(pdu, from_user_id, b"")?;
     if send_to_db(cx, DbRange::Other, &request).is_none() {
-        warn!("user={from_user_id} stored file not noted: no database");
+        debug!("user={from_user_id} stored file not noted: no database");
     }
     if cx.srv.file_servers.is_available() {
         let ip_addr_list = cx.srv.file_servers.ip_list(&msg.task_id);
@@ -174,11 +174,11 @@ pub(super) fn handle_client_file_del_offline_req(
         return Ok(());
     };
     if ![msg.from_user_id, msg.to_user_id].contains(&user_id) {
-        warn!("user={user_id} may not delete the files of others");
+        debug!("user={user_id} may not delete the files of others");
         return Ok(());
     }
     if send_to_db(cx, DbRange::Other, &ImPdu::encode_with(*pdu.header(), &msg)).is_none() {
-        warn!("user={user_id} fetched file not noted: no database");
+        debug!("user={user_id} fetched file not noted: no database");
     }
     Ok(())
 }

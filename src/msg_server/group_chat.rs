@@ -11,7 +11,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use log::{debug, warn};
+use log::debug;
 use prost::Message;
 
 use super::db_serv_conn::{DbRange, send_to_db};
@@ -361,7 +361,7 @@ fn deliver_waiting(cx: &mut Cx<'_>, group_id: u32) {
             Some(members) if members.contains(&msg.from_user_id) => {
                 deliver(cx, group_id, Arc::clone(members), msg);
             }
-            _ => warn!("group={group_id} user={} message not delivered", msg.from_user_id),
+            _ => debug!("group={group_id} user={} message not delivered", msg.from_user_id),
         }
     }
 }

@@ -152,7 +152,7 @@ pub struct MsgServer {
     /// Whether every message is logged.
     ///
     /// C++: msg_server/MsgConn.cpp g_log_msg_toggle
-    /// Differs: off until SIGUSR2: one line a message is no default for a loop (F138).
+    /// Differs: off until SIGUSR2: one line a message is no default for a loop.
     log_msg_toggle: bool,
     group_chat: GroupChat,
     fan_outs: FanOuts,

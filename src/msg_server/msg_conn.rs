@@ -9,7 +9,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::{Cx, MsgServer, file_handler, group_chat};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
@@ -370,7 +370,7 @@ impl MsgConn {
         match conn.suspicious_tick {
             Some(since) if last_recv > since => conn.suspicious_tick = None,
             Some(since) if tick > since + SUSPICION_MS => {
-                warn!("conn={this} user={} closed: messages not acknowledged", conn.user_id);
+                info!("conn={this} user={} closed: messages not acknowledged", conn.user_id);
                 return Self::close(cx, this);
             }
             _ => {}

@@ -339,12 +339,12 @@ impl Targets {
     /// All PCs of all users.
     fn pcs(srv: &MsgServer) -> Self {
         let pcs = srv.msg_conns.iter().filter(|(_, conn)| client_type_is_pc(conn.client_type()));
-        Self::Conns(pcs.filter(|(_, c)| c.is_open()).map(|(handle, _)| handle).collect())
+        Self::Pcs(pcs.filter(|(_, c)| c.is_open()).map(|(handle, _)| handle).collect())
     }
 
     /// All connections of all users.
     fn everybody(srv: &MsgServer) -> Self {
         let all = srv.msg_conns.iter().filter(|(_, conn)| conn.is_open());
-        Self::Conns(all.map(|(handle, _)| handle).collect())
+        Self::Everybody(all.map(|(handle, _)| handle).collect())
     }
 }

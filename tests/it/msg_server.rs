@@ -1,5 +1,8 @@
 //! Several msg_servers with route_server, login_server and db_proxy_server, all over sockets.
 
+use std::thread;
+use std::time::Duration;
+
 use prost::Message;
 use teamtalk::base::im_pdu::ImPdu;
 use teamtalk::base::md5::md5_hex;
@@ -76,8 +79,13 @@ impl Site {
     }
 
     fn msg_server(&self) -> Running {
+        self.msg_server_with("")
+    }
+
+    /// With more keys; the first one counts.
+    fn msg_server_with(&self, more: &str) -> Running {
         let mut text = format!(
-            "ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
+            "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
              aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
              DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
              LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
@@ -90,6 +98,11 @@ impl Site {
         }
         Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
     }
+}
+
+/// Between two attempts at something that will work at some time.
+fn pause() {
+    thread::sleep(Duration::from_millis(20));
 }
 
 fn login_req(user_id: u32, client_type: ClientType) -> ImLoginReq {
@@ -128,7 +141,7 @@ impl Client {
             let (client, res) = Self::try_log_in(server, user_id, client_type);
             match res.result_code {
                 0 => return client,
-                3..=5 => std::thread::yield_now(),
+                3..=5 => pause(),
                 code => panic!("login refused: {code}"),
             }
         }
@@ -336,12 +349,14 @@ fn a_login_is_refused_without_a_database_and_works_again_with_one() {
     let port = site.db.addrs[0].port();
     drop(std::mem::replace(&mut site.db, route_server(0)));
     // The end of the connections may be noticed after the next request.
-    while Client::try_log_in(&server, 3, WINDOWS).1.result_code != 3 {}
+    while Client::try_log_in(&server, 3, WINDOWS).1.result_code != 3 {
+        pause();
+    }
     assert_eq!(one.say(2, "not stored"), 0);
     site.db = db_proxy_server(&site.directory, port);
     // Who is logged in stays so.
     while one.say(2, "stored") == 0 {
-        std::thread::yield_now();
+        pause();
     }
     assert_eq!(two.hear().2, "stored");
     Client::log_in(&server, 3, WINDOWS);
@@ -355,7 +370,9 @@ fn everybody_is_reachable_again_after_a_restart_of_route_server() {
     one.wait_until_online(2);
     let port = site.routes[0].addrs[0].port();
     drop(site.routes.remove(0));
-    while Client::try_log_in(&a, 3, WINDOWS).1.result_code != 5 {}
+    while Client::try_log_in(&a, 3, WINDOWS).1.result_code != 5 {
+        pause();
+    }
     let lost = one.say(2, "stored, and not delivered");
     site.routes.push(route_server(port));
     // Both have found it, whoever is first.
@@ -385,4 +402,72 @@ fn nothing_is_lost_or_doubled_when_one_of_two_route_servers_dies() {
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=COUNT).collect::<Vec<_>>());
     two.assert_not_told(CID_MSG_DATA);
+}
+
+#[test]
+fn f23_before_the_login_only_short_requests_are_read() {
+    let site = Site::new(1);
+    let server = site.msg_server();
+    let mut stranger = server.peer();
+    let long = message(1, 2, &"x".repeat(100_000));
+    stranger.send(&ImPdu::encode(SID_MSG, CID_MSG_DATA, 1, &long));
+    stranger.assert_closed();
+    let mut one = Client::log_in(&server, 1, WINDOWS);
+    let mut two = Client::log_in(&server, 2, IOS);
+    assert_eq!(one.say(2, &"x".repeat(100_000)), 1);
+    assert_eq!(two.hear().2.len(), 100_000);
+}
+
+#[test]
+fn login_server_sends_clients_to_the_msg_server_with_fewer_users() {
+    let site = Site::new(1);
+    let (a, b) = (site.msg_server(), site.msg_server());
+    let _client = Client::log_in(&b, 9, WINDOWS);
+    // The last of so many logins may not have been told yet.
+    let _clients = [1, 2, 3, 4, 5, 6].map(|user_id| Client::log_in(&a, user_id, WINDOWS));
+    let ask = || {
+        let mut peer = Peer::connect(site.login.addrs[1]);
+        peer.send(&ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_MSGSERVER, 1, &ImMsgServReq::default()));
+        let rsp: ImMsgServRsp = peer.receive().as_pdu().decode().unwrap();
+        assert_eq!((rsp.result_code, rsp.prior_ip()), (0, "127.0.0.1"));
+        rsp.port()
+    };
+    assert_eq!(ask(), u32::from(b.addrs[0].port()));
+}
+
+#[test]
+fn presence_is_seen_on_the_other_msg_server_until_the_user_leaves() {
+    let site = Site::new(1);
+    let (a, b) = (site.msg_server(), site.msg_server());
+    let mut one = Client::log_in(&a, 1, WINDOWS);
+    let mut two = Client::log_in(&b, 2, WINDOWS);
+    loop {
+        let stat = one.expect::<ImUserStatNotify>(CID_BUDDY_LIST_STATUS_NOTIFY).user_stat;
+        if (stat.user_id, stat.status) == (2, UserStatType::UserStatusOnline.into()) {
+            break;
+        }
+    }
+    let rsp: ImLogoutRsp = two.ask(CID_LOGIN_REQ_LOGINOUT, &(), CID_LOGIN_RES_LOGINOUT);
+    assert_eq!(rsp.result_code, 0);
+    two.peer.receive_rest();
+    let stat = one.expect::<ImUserStatNotify>(CID_BUDDY_LIST_STATUS_NOTIFY).user_stat;
+    assert_eq!((stat.user_id, stat.status), (2, UserStatType::UserStatusOffline.into()));
+    // A msg_server that stops takes its users along.
+    let mut three = Client::log_in(&b, 3, WINDOWS);
+    three.wait_until_online(1);
+    drop(a);
+    loop {
+        let stat = three.expect::<ImUserStatNotify>(CID_BUDDY_LIST_STATUS_NOTIFY).user_stat;
+        if (stat.user_id, stat.status) == (1, UserStatType::UserStatusOffline.into()) {
+            break;
+        }
+    }
+}
+
+#[test]
+fn f31_a_client_too_many_is_closed() {
+    let site = Site::new(1);
+    let server = site.msg_server_with("MaxConnCnt=2\n");
+    let (_one, _two) = (Client::log_in(&server, 1, WINDOWS), Client::log_in(&server, 2, WINDOWS));
+    server.peer().assert_closed();
 }

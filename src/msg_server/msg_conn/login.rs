@@ -1,6 +1,6 @@
 //! Login, logout, and the kick of a user's own PCs.
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::{MsgConn, State, send_user_status_update};
 use crate::base::attach_data::DbAttachData;
@@ -72,16 +72,16 @@ impl MsgConn {
         conn.client_type = client_type.into();
         conn.online_status =
             UserStatType::try_from(msg.online_status).unwrap_or(UserStatType::UserStatusOnline);
-        // An answer from nobody is never waited for: without a connection it is refused right away.
-        let unasked = NetHandle::from_u32(0);
+        // Without a connection the refusal follows at once.
+        let nobody = NetHandle::from_u32(0);
         conn.state = State::Validating {
-            db_conn: db_conn.unwrap_or(unasked),
+            db_conn: db_conn.unwrap_or(nobody),
             seq_num: pdu.seq_num(),
             login_name: msg.user_name.into(),
         };
         if db_conn.is_none() {
             let result_code = missing.unwrap_or(ResultType::RefuseReasonNoDbServer);
-            warn!("conn={this} login refused: {result_code:?}");
+            info!("conn={this} login refused: {result_code:?}");
             Self::refuse_login(cx, this, LoginResult::server_error(result_code));
         }
         Ok(())
@@ -166,7 +166,7 @@ impl MsgConn {
             return Ok(());
         };
         if !client_type_is_mobile(client_type) {
-            warn!("conn={this} user={user_id} kick ignored: only a phone may send PCs away");
+            debug!("conn={this} user={user_id} kick ignored: only a phone may send PCs away");
             return Ok(());
         }
         let (pc, reason) = (ClientType::Mac.into(), KickReasonType::KickReasonMobileKick);
@@ -216,7 +216,10 @@ pub(in crate::msg_server) fn handle_validate_response(
 
 /// Refuses the logins that a lost db_proxy_server does not answer any more (F80).
 pub(in crate::msg_server) fn refuse_waiting_logins(cx: &mut Cx<'_>, lost: NetHandle) {
-    let waits = |conn: &MsgConn| matches!(&conn.state, State::Validating { db_conn, .. } if *db_conn == lost);
+    let waits = |conn: &MsgConn| match &conn.state {
+        State::Validating { db_conn, .. } => *db_conn == lost,
+        State::New | State::Open | State::Kicked => false,
+    };
     let conns = cx.srv.msg_conns.iter().filter(|(_, conn)| waits(conn));
     for conn in conns.map(|(conn, _)| conn).collect::<Vec<_>>() {
         MsgConn::refuse_login(cx, conn, LoginResult::NO_DB_SERVER);

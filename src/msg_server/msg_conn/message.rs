@@ -1,6 +1,6 @@
 //! Messages of a client, and what it says about messages.
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::{MsgConn, user_of};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
@@ -69,7 +69,7 @@ impl MsgConn {
         msg.attach_data = Some(relay::handle_attach(this).into());
         let key = conversation(session_type, user_id, session_id);
         if !send_in_order(cx, key, &ImPdu::encode_with(*pdu.header(), &msg)) {
-            warn!("conn={this} user={user_id} message not stored: no database");
+            debug!("conn={this} user={user_id} message not stored: no database");
             Self::refuse_msg_data(cx, this, &msg, pdu.seq_num());
         }
         Ok(())
@@ -139,7 +139,7 @@ impl MsgConn {
         };
         let key = conversation(session_type, user_id, msg.session_id);
         if !send_in_order(cx, key, &relay::request(pdu, user_id, b"")?) {
-            warn!("conn={this} user={user_id} read ack lost: no database");
+            debug!("conn={this} user={user_id} read ack lost: no database");
         }
         let notify = ImMsgDataReadNotify {
             user_id,

@@ -1,6 +1,6 @@
 //! Requests of a client that another server answers.
 
-use log::{debug, warn};
+use log::debug;
 
 use super::{MsgConn, user_of};
 use crate::base::attach_data::PduAttachData;
@@ -19,8 +19,8 @@ use crate::pb::buddy::{
 use crate::pb::cmd::*;
 use crate::pb::login::{ImDeviceTokenReq, ImDeviceTokenRsp, ImPushShieldRsp, ImQueryPushShieldRsp};
 
-/// Asks db_proxy_server on behalf of a client, and returns his user id; the answer leads back to
-/// the connection by the handle attached.
+/// Asks db_proxy_server on behalf of a client. The answer finds its way back to the connection by
+/// the handle attached.
 ///
 /// `refusal` is what the client gets when there is no db_proxy_server, if the protocol has it.
 pub(in crate::msg_server) fn relay_to_db<M: prost::Message>(
@@ -34,7 +34,7 @@ pub(in crate::msg_server) fn relay_to_db<M: prost::Message>(
     };
     let request = relay::request(pdu, user_id, &relay::handle_attach(this))?;
     if send_to_db(cx, DbRange::Other, &request).is_none() {
-        warn!("conn={this} user={user_id} cmd={:#06x} refused: no database", pdu.command_id());
+        debug!("conn={this} user={user_id} cmd={:#06x} refused: no database", pdu.command_id());
         if let Some((header, msg)) = refusal(user_id) {
             cx.net.send_msg(this, PduHeader { seq_num: pdu.seq_num(), ..header }, &msg);
         }
@@ -56,7 +56,7 @@ impl MsgConn {
         };
         let request = relay::request(pdu, user_id, &relay::handle_attach(this))?;
         if send_to_db(cx, DbRange::Login, &request).is_none() {
-            warn!("conn={this} user={user_id} cmd={:#06x} dropped: no database", pdu.command_id());
+            debug!("conn={this} user={user_id} cmd={:#06x} dropped: no database", pdu.command_id());
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl MsgConn {
         };
         let attach = PduAttachData::new(ATTACH_TYPE_HANDLE, this.to_u32(), b"").encode();
         if !send_to_route(cx, &relay::request(pdu, user_id, &attach)?) {
-            warn!("conn={this} user={user_id} status request dropped: no route_server");
+            debug!("conn={this} user={user_id} status request dropped: no route_server");
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ impl MsgConn {
         let req = ImDeviceTokenReq { user_id, client_type, attach_data: None, ..msg };
         let req = ImPdu::encode_with(*pdu.header(), &req);
         if send_to_db(cx, DbRange::Other, &req).is_none() {
-            warn!("conn={this} user={user_id} device token lost: no database");
+            debug!("conn={this} user={user_id} device token lost: no database");
         }
         Ok(())
     }

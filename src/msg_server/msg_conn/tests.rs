@@ -73,6 +73,18 @@ fn a_wrong_password_is_refused_with_the_text_of_the_database() {
 }
 
 #[test]
+fn f2_nobody_is_logged_in_without_a_user_id() {
+    let mut bed = bed();
+    let (conn, req) = bed.ask_login(5, WINDOWS);
+    bed.db_says(CID_OTHER_VALIDATE_RSP, &validated(0, &req));
+    assert_refused(&mut bed, conn, ResultType::RefuseReasonDbValidateFailed);
+    let (conn, req) = bed.ask_login(5, WINDOWS);
+    let rsp = ImValidateRsp { user_info: None, ..validated(5, &req) };
+    bed.db_says(CID_OTHER_VALIDATE_RSP, &rsp);
+    assert_refused(&mut bed, conn, ResultType::RefuseReasonDbValidateFailed);
+}
+
+#[test]
 fn a_login_needs_a_server_of_each_of_three_kinds() {
     let mut bed = bed_alone("");
     let (db, login, route) = (bed.db[0], bed.login[0], bed.route[0]);
