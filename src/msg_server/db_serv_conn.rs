@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use log::{debug, info, warn};
 
 use super::msg_conn::{self, MsgAck, MsgConn};
-use super::serv_conns::ServConns;
+use super::serv_conns::{ServConn, ServConns};
 use super::{Cx, MsgServer, file_handler, group_chat, im_user, push_serv_conn, relay};
 use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
@@ -65,20 +65,29 @@ impl DbServers {
         self.conns.is_available()
     }
 
-    /// The open connections of this range, of both if it has none.
+    /// Whether a connection counts for this range: one of the other does if this one has none open.
     ///
     /// C++: msg_server/DBServConn.cpp get_db_server_conn_in_range
-    fn conns_in_range(&self, range: DbRange) -> Vec<(NetHandle, u32)> {
-        let preferred = self
-            .conns
-            .open()
-            .filter(|(_, conn)| (conn.at < self.login_count) == (range == DbRange::Login));
-        let preferred: Vec<_> =
-            preferred.map(|(handle, conn)| (handle, conn.state.in_flight)).collect();
-        if !preferred.is_empty() {
-            return preferred;
-        }
-        self.conns.open().map(|(handle, conn)| (handle, conn.state.in_flight)).collect()
+    fn in_range(&self, range: DbRange) -> impl Fn(&ServConn<DbServConn>) -> bool + use<> {
+        let login_count = self.login_count;
+        let is_own = move |at: usize| (at < login_count) == (range == DbRange::Login);
+        let has_own = self.conns.open().any(|(_, conn)| is_own(conn.at));
+        move |conn| !has_own || is_own(conn.at)
+    }
+
+    /// The open connection of this range with the fewest requests in flight.
+    fn least_busy(&self, range: DbRange) -> Option<NetHandle> {
+        let in_range = self.in_range(range);
+        let conns = self.conns.open().filter(|(_, conn)| in_range(conn));
+        conns.min_by_key(|(_, conn)| conn.state.in_flight).map(|(handle, _)| handle)
+    }
+
+    /// The open connection of this range that a key leads to.
+    fn by_key(&self, range: DbRange, key: u32) -> Option<NetHandle> {
+        let in_range = self.in_range(range);
+        let conns = || self.conns.open().filter(|(_, conn)| in_range(conn));
+        let at = (key as usize).checked_rem(conns().count())?;
+        conns().nth(at).map(|(handle, _)| handle)
     }
 }
 
@@ -87,8 +96,7 @@ impl DbServers {
 /// C++: msg_server/DBServConn.cpp get_db_serv_conn
 /// Differs: one server is enough, and no luck is involved (F79).
 pub(super) fn send_to_db(cx: &mut Cx<'_>, range: DbRange, pdu: &ImPdu) -> Option<NetHandle> {
-    let conns = cx.srv.db_servers.conns_in_range(range);
-    let (conn, _) = conns.into_iter().min_by_key(|(_, in_flight)| *in_flight)?;
+    let conn = cx.srv.db_servers.least_busy(range)?;
     send(cx, conn, pdu);
     Some(conn)
 }
@@ -96,9 +104,7 @@ pub(super) fn send_to_db(cx: &mut Cx<'_>, range: DbRange, pdu: &ImPdu) -> Option
 /// Sends a message, or what is said about messages, on the connection of its conversation: on
 /// several connections it could be overtaken. False if there is no db_proxy_server.
 pub(super) fn send_in_order(cx: &mut Cx<'_>, conversation: u32, pdu: &ImPdu) -> bool {
-    let conns = cx.srv.db_servers.conns_in_range(DbRange::Other);
-    let at = (conversation as usize).checked_rem(conns.len());
-    let Some((conn, _)) = at.map(|at| conns[at]) else {
+    let Some(conn) = cx.srv.db_servers.by_key(DbRange::Other, conversation) else {
         return false;
     };
     send(cx, conn, pdu);

@@ -1,5 +1,7 @@
 //! A msg_server without sockets, for the tests of all handlers, and its configuration.
 
+mod lives;
+
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
