@@ -6,7 +6,9 @@ use std::mem;
 use std::sync::Arc;
 
 use super::Cx;
+use super::msg_conn::MsgConn;
 use crate::base::im_pdu::ImPdu;
+use crate::base::public_define::client_type_is_pc;
 use crate::netlib::NetHandle;
 
 /// Users that are looked at, or PDUs that are sent, in one go …
@@ -26,10 +28,12 @@ const JOIN_DEPTH: usize = 64;
 pub(super) enum Targets {
     /// All connections of these users as they are when their turn comes.
     Users(Arc<[u32]>),
-    /// All PCs.
-    Pcs(Vec<NetHandle>),
-    /// All connections.
-    Everybody(Vec<NetHandle>),
+    /// All PCs that are logged in when their turn comes.
+    Pcs,
+    /// All connections that are logged in when their turn comes.
+    Everybody,
+    /// These connections: what becomes of the two above.
+    Conns(Vec<NetHandle>),
 }
 
 /// A PDU that is on its way.
@@ -40,6 +44,7 @@ struct FanOut {
     targets: Targets,
     /// The connection it came from, which does not get it.
     from_conn: Option<NetHandle>,
+    /// How many targets are done with.
     next: usize,
 }
 
@@ -47,19 +52,25 @@ struct FanOut {
 #[derive(Debug, Default)]
 pub(super) struct FanOuts(VecDeque<FanOut>);
 
-/// To all connections in `targets`.
+/// To all PCs.
 ///
-/// Whoever comes while another one with the same kind of targets has not begun joins in, so that a
-/// storm of logins makes one long broadcast and not many. The newer list of connections holds for
-/// both: what is told of somebody is true for those who came in between as well.
-pub(super) fn broadcast(cx: &mut Cx<'_>, pdu: ImPdu, targets: Targets) {
+/// C++: msg_server/ImUser.cpp CImUserManager::BroadcastPdu
+/// Differs: a storm of logins makes one long broadcast, not many.
+pub(super) fn broadcast_to_pcs(cx: &mut Cx<'_>, pdu: ImPdu) {
+    broadcast(cx, pdu, Targets::Pcs);
+}
+
+/// To all connections.
+pub(super) fn broadcast_to_everybody(cx: &mut Cx<'_>, pdu: ImPdu) {
+    broadcast(cx, pdu, Targets::Everybody);
+}
+
+/// Whoever comes while another one with the same targets has not begun joins in.
+fn broadcast(cx: &mut Cx<'_>, pdu: ImPdu, targets: Targets) {
     let same = |a: &Targets, b: &Targets| mem::discriminant(a) == mem::discriminant(b);
     let mut latest = cx.srv.fan_outs.0.iter_mut().rev().take(JOIN_DEPTH);
-    match latest.find(|waiting| waiting.next == 0 && same(&waiting.targets, &targets)) {
-        Some(waiting) => {
-            waiting.pdus.push(pdu);
-            waiting.targets = targets;
-        }
+    match latest.find(|waiting| same(&waiting.targets, &targets)) {
+        Some(waiting) => waiting.pdus.push(pdu),
         None => add(cx, FanOut { pdus: vec![pdu], targets, from_conn: None, next: 0 }),
     }
 }
@@ -86,7 +97,9 @@ fn add(cx: &mut Cx<'_>, fan_out: FanOut) {
     } else if cx.srv.fan_outs.0.len() > FAN_OUTS_MAX
         && let Some(mut oldest) = cx.srv.fan_outs.0.pop_front()
     {
-        oldest.send(cx, usize::MAX);
+        while !oldest.is_done() {
+            oldest.send(cx, usize::MAX);
+        }
     }
 }
 
@@ -105,39 +118,48 @@ fn fan_out_some(cx: &mut Cx<'_>) {
 }
 
 impl FanOut {
-    fn len(&self) -> usize {
-        match &self.targets {
-            Targets::Users(users) => users.len(),
-            Targets::Pcs(conns) | Targets::Everybody(conns) => conns.len(),
-        }
-    }
-
     fn is_done(&self) -> bool {
-        self.next == self.len()
+        match &self.targets {
+            Targets::Users(users) => self.next == users.len(),
+            Targets::Conns(conns) => self.next == conns.len(),
+            Targets::Pcs | Targets::Everybody => false,
+        }
     }
 
     /// Sends to the next ones, and returns what that has cost.
     fn send(&mut self, cx: &mut Cx<'_>, budget: usize) -> usize {
         let begin = self.next;
         let count = (budget / self.pdus.len()).max(1);
-        self.next = begin.saturating_add(count).min(self.len());
+        let range = |len: usize| begin..begin.saturating_add(count).min(len);
         match &self.targets {
             Targets::Users(users) => {
-                for &user_id in &users[begin..self.next] {
-                    for conn in cx.srv.im_users.conns(user_id) {
+                let range = range(users.len());
+                self.next = range.end;
+                for user_id in &users[range] {
+                    for conn in cx.srv.im_users.conns(*user_id) {
                         if Some(conn.handle) != self.from_conn {
                             self.pdus.iter().for_each(|pdu| cx.net.send_pdu(conn.handle, pdu));
                         }
                     }
                 }
             }
-            Targets::Pcs(conns) | Targets::Everybody(conns) => {
-                for &conn in &conns[begin..self.next] {
-                    self.pdus.iter().for_each(|pdu| cx.net.send_pdu(conn, pdu));
+            Targets::Conns(conns) => {
+                let range = range(conns.len());
+                self.next = range.end;
+                for conn in &conns[range] {
+                    self.pdus.iter().for_each(|pdu| cx.net.send_pdu(*conn, pdu));
                 }
             }
+            Targets::Pcs => self.begin(cx, |conn| client_type_is_pc(conn.client_type())),
+            Targets::Everybody => self.begin(cx, |_| true),
         }
         (self.next - begin) * self.pdus.len()
+    }
+
+    /// Its turn has come: these connections it will be.
+    fn begin(&mut self, cx: &Cx<'_>, wanted: impl Fn(&MsgConn) -> bool) {
+        let open = cx.srv.msg_conns.iter().filter(|(_, conn)| conn.is_open() && wanted(conn));
+        self.targets = Targets::Conns(open.map(|(handle, _)| handle).collect());
     }
 }
 
@@ -163,17 +185,17 @@ mod tests {
     #[test]
     fn broadcasts_that_wait_are_joined_and_keep_their_order() {
         let mut bed = bed();
-        let (first, second) = (bed.log_in(1, WINDOWS), bed.log_in(2, WINDOWS));
+        let (first, second) = (bed.log_in(1, WINDOWS), bed.log_in(2, IOS));
         broadcast_to_users(&mut bed.cx(), pdu(1), crowd(), None);
-        broadcast(&mut bed.cx(), pdu(2), Targets::Pcs(vec![first]));
-        broadcast(&mut bed.cx(), pdu(3), Targets::Everybody(vec![first]));
-        broadcast(&mut bed.cx(), pdu(4), Targets::Pcs(vec![first, second]));
+        broadcast_to_pcs(&mut bed.cx(), pdu(2));
+        broadcast_to_everybody(&mut bed.cx(), pdu(3));
+        broadcast_to_pcs(&mut bed.cx(), pdu(4));
         assert_eq!(bed.srv.fan_outs.0.len(), 3);
         bed.assert_silent(first);
         bed.pass_ms(1);
         bed.pass_ms(1);
         let (to_first, to_second) = (bed.sent(first), bed.sent(second));
-        assert_eq!((seq_nums(&to_first), seq_nums(&to_second)), (vec![2, 4, 3], vec![2, 4]));
+        assert_eq!((seq_nums(&to_first), seq_nums(&to_second)), (vec![2, 4, 3], vec![3]));
         assert!(bed.srv.fan_outs.0.is_empty());
     }
 

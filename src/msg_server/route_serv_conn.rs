@@ -8,17 +8,17 @@ mod tests;
 
 use log::{debug, info, warn};
 
-use super::fan_out::{self, Targets};
 use super::serv_conns::ServConns;
 use super::{
-    Cx, MsgServer, db_serv_conn, file_handler, group_chat, im_user, msg_conn, push_serv_conn, relay,
+    Cx, MsgServer, db_serv_conn, fan_out, file_handler, group_chat, im_user, msg_conn,
+    push_serv_conn, relay,
 };
 use crate::base::attach_data::PduAttachData;
 use crate::base::attach_data::msg_server::{
     ATTACH_TYPE_HANDLE, ATTACH_TYPE_HANDLE_AND_PDU_FOR_FILE, ATTACH_TYPE_PDU_FOR_PUSH,
 };
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
-use crate::base::public_define::{IM_PC_LOGIN_STATUS_ON, client_type_is_pc};
+use crate::base::public_define::IM_PC_LOGIN_STATUS_ON;
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
 use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
 use crate::pb::base_define::{ServerUserStat, SessionType, UserStatType};
@@ -189,7 +189,7 @@ impl PduHandler for RouteServConn {
             CID_OTHER_LOGIN_STATUS_NOTIFY => Self::handle_pc_login_status_notify(cx, pdu)?,
             CID_BUDDY_LIST_REMOVE_SESSION_NOTIFY => Self::handle_remove_session_notify(cx, pdu)?,
             CID_BUDDY_LIST_SIGN_INFO_CHANGED_NOTIFY => {
-                fan_out::broadcast(cx, for_clients(pdu), Targets::everybody(cx.srv));
+                fan_out::broadcast_to_everybody(cx, for_clients(pdu));
             }
             CID_GROUP_CHANGE_MEMBER_NOTIFY => {
                 group_chat::handle_group_change_member_broadcast(cx, pdu)?;
@@ -223,7 +223,7 @@ impl RouteServConn {
     /// C++: msg_server/RouteServConn.cpp CRouteServConn::_HandleStatusNotify
     fn handle_status_notify(cx: &mut Cx<'_>, pdu: PduRef<'_>) -> Result<(), PduError> {
         let _: ImUserStatNotify = pdu.decode()?;
-        fan_out::broadcast(cx, for_clients(pdu), Targets::pcs(cx.srv));
+        fan_out::broadcast_to_pcs(cx, for_clients(pdu));
         Ok(())
     }
 
@@ -333,18 +333,4 @@ fn route_server_conn_timer_callback(cx: &mut Cx<'_>) {
     }
     cx.srv.route_servers.conns.check_reconnect::<RouteServConn>(cx.net);
     update_master_route_serv_conn(cx);
-}
-
-impl Targets {
-    /// All PCs of all users.
-    fn pcs(srv: &MsgServer) -> Self {
-        let pcs = srv.msg_conns.iter().filter(|(_, conn)| client_type_is_pc(conn.client_type()));
-        Self::Pcs(pcs.filter(|(_, c)| c.is_open()).map(|(handle, _)| handle).collect())
-    }
-
-    /// All connections of all users.
-    fn everybody(srv: &MsgServer) -> Self {
-        let all = srv.msg_conns.iter().filter(|(_, conn)| conn.is_open());
-        Self::Everybody(all.map(|(handle, _)| handle).collect())
-    }
 }
