@@ -44,11 +44,14 @@ fn db_proxy_server(directory: &tempfile::TempDir, port: u16) -> Running {
     Running::start(DbProxyServer::dispatch(config, || 1_700_000_000).unwrap())
 }
 
-fn login_server() -> Running {
-    let text = "ClientListenIP=127.0.0.1\nClientPort=0\nHttpListenIP=127.0.0.1\nHttpPort=0\n\
-        MsgServerListenIP=127.0.0.1\nMsgServerPort=0\nmsfs=http://m/\ndiscovery=http://d/\n";
+fn login_server(port: u16) -> Running {
+    let text = format!(
+        "ClientListenIP=127.0.0.1\nClientPort=0\nHttpListenIP=127.0.0.1\nHttpPort=0\n\
+         MsgServerListenIP=127.0.0.1\nMsgServerPort={port}\nmsfs=http://m/\n\
+         discovery=http://d/\n"
+    );
     let (dispatch, srv, addrs) =
-        LoginServer::dispatch(&config(text, LoginServerConfig::read)).unwrap();
+        LoginServer::dispatch(&config(&text, LoginServerConfig::read)).unwrap();
     Running::start((dispatch, srv, vec![addrs.msg_server[0], addrs.client[0]]))
 }
 
@@ -75,11 +78,17 @@ impl Site {
                 .unwrap();
         }
         let routes = (0..routes).map(|_| route_server(0)).collect();
-        Self { db, login: login_server(), routes, directory }
+        Self { db, login: login_server(0), routes, directory }
     }
 
     fn msg_server(&self) -> Running {
         self.msg_server_with("")
+    }
+
+    fn ask_login_server(&self) -> ImMsgServRsp {
+        let mut peer = Peer::connect(self.login.addrs[1]);
+        peer.send(&ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_MSGSERVER, 1, &ImMsgServReq::default()));
+        peer.receive().as_pdu().decode().unwrap()
     }
 
     /// With more keys; the first one counts.
@@ -425,14 +434,9 @@ fn login_server_sends_clients_to_the_msg_server_with_fewer_users() {
     let _client = Client::log_in(&b, 9, WINDOWS);
     // The last of so many logins may not have been told yet.
     let _clients = [1, 2, 3, 4, 5, 6].map(|user_id| Client::log_in(&a, user_id, WINDOWS));
-    let ask = || {
-        let mut peer = Peer::connect(site.login.addrs[1]);
-        peer.send(&ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_MSGSERVER, 1, &ImMsgServReq::default()));
-        let rsp: ImMsgServRsp = peer.receive().as_pdu().decode().unwrap();
-        assert_eq!((rsp.result_code, rsp.prior_ip()), (0, "127.0.0.1"));
-        rsp.port()
-    };
-    assert_eq!(ask(), u32::from(b.addrs[0].port()));
+    let rsp = site.ask_login_server();
+    assert_eq!((rsp.result_code, rsp.prior_ip()), (0, "127.0.0.1"));
+    assert_eq!(rsp.port(), u32::from(b.addrs[0].port()));
 }
 
 #[test]
@@ -470,4 +474,73 @@ fn f31_a_client_too_many_is_closed() {
     let server = site.msg_server_with("MaxConnCnt=2\n");
     let (_one, _two) = (Client::log_in(&server, 1, WINDOWS), Client::log_in(&server, 2, WINDOWS));
     server.peer().assert_closed();
+}
+
+#[test]
+fn a_restarted_login_server_learns_of_everybody_and_clients_notice_nothing() {
+    let mut site = Site::new(1);
+    let server = site.msg_server_with("MaxConnCnt=3\n");
+    let mut clients = [1, 2, 3].map(|user_id| Client::log_in(&server, user_id, WINDOWS));
+    let port = site.login.addrs[0].port();
+    drop(std::mem::replace(&mut site.login, route_server(0)));
+    assert_eq!(clients[0].say(2, "talking"), 1);
+    assert_eq!(clients[1].hear().2, "talking");
+    site.login = login_server(port);
+    // First nobody has registered, then it is full: it was told of all three.
+    let full = loop {
+        match site.ask_login_server().result_code {
+            1 => pause(),
+            code => break code,
+        }
+    };
+    assert_eq!(full, 2);
+    assert_eq!(clients[2].say(1, "still there"), 1);
+}
+
+#[test]
+fn no_acknowledged_message_is_lost_with_the_database() {
+    let mut site = Site::new(1);
+    let server = site.msg_server_with("MaxMsgCntPerSecond=0\n");
+    let mut one = Client::log_in(&server, 1, ClientType::Android);
+    let text_of = |seq_num: u16| format!("message {seq_num}");
+    let send = |one: &mut Client| {
+        let msg = message(1, 2, &text_of(one.seq_num + 1));
+        one.send(CID_MSG_DATA, &msg);
+    };
+    (0..100).for_each(|_| send(&mut one));
+    let port = site.db.addrs[0].port();
+    drop(std::mem::replace(&mut site.db, route_server(0)));
+    (0..20).for_each(|_| send(&mut one));
+    let last = one.seq_num;
+    site.db = db_proxy_server(&site.directory, port);
+    let mut acked = Vec::new();
+    // Until one of those is stored that were sent after the restart.
+    loop {
+        send(&mut one);
+        let pdu = one.wait(CID_MSG_DATA_ACK);
+        let ack: ImMsgDataAck = pdu.as_pdu().decode().unwrap();
+        let seq_num = pdu.as_pdu().seq_num();
+        if ack.msg_id != 0 {
+            acked.push((ack.msg_id, text_of(seq_num)));
+            if seq_num > last {
+                break;
+            }
+        }
+        pause();
+    }
+    let mut two = Client::log_in(&server, 2, WINDOWS);
+    for acked in acked.chunks(50) {
+        let req = ImGetMsgByIdReq {
+            session_type: SessionType::Single.into(),
+            session_id: 1,
+            msg_id_list: acked.iter().map(|(msg_id, _)| *msg_id).collect(),
+            ..ImGetMsgByIdReq::default()
+        };
+        let rsp: ImGetMsgByIdRsp =
+            two.ask(CID_MSG_GET_BY_MSG_ID_REQ, &req, CID_MSG_GET_BY_MSG_ID_RES);
+        let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+        let stored: Vec<_> =
+            rsp.msg_list.iter().map(|info| (info.msg_id, text(&info.msg_data))).collect();
+        assert!(acked.iter().all(|acked| stored.contains(acked)), "{acked:?} {stored:?}");
+    }
 }
