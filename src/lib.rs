@@ -32,6 +32,7 @@
 //! - [`msg_server`]: the largest, where clients stay: connections of clients, connections to five
 //!   kinds of servers, and what passes between them.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
+//! - [`client`]: the other side of the protocol, for bots, tools and tests.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
@@ -55,6 +56,7 @@
 #![forbid(unsafe_code)]
 
 pub mod base;
+pub mod client;
 pub mod db_proxy_server;
 pub mod login_server;
 pub mod msfs;

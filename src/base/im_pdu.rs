@@ -200,7 +200,7 @@ impl<'a> PduRef<'a> {
 /// A PDU that owns its bytes; clones share them.
 ///
 /// C++: base/ImPduBase.h CImPdu
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ImPdu {
     header: PduHeader,
     bytes: Bytes,

@@ -1,5 +1,9 @@
 //! Numbers several servers share that no message definition names.
 
+/// How the `client_version` of a client begins that is built on this project's client library. It
+/// understands what clients of the original do not, so servers may tell it more.
+pub const CLIENT_VERSION_PREFIX: &str = "TeamTalk-Rust/";
+
 /// The user came: `user_action` of the count update sent to login_server.
 ///
 /// C++: base/public_define.h USER_CNT_INC

@@ -117,6 +117,8 @@ pub struct MsgConn {
     /// A `ClientType`.
     client_type: i32,
     online_status: UserStatType,
+    /// Whether the client takes a 0x0302 with message id 0 for what it is.
+    understands_refusals: bool,
     /// Unix milliseconds of the login.
     login_time: u64,
     /// In the order in which they were sent.
@@ -144,6 +146,7 @@ impl ConnHandler for MsgConn {
             user_id: 0,
             client_type: ClientType::Windows.into(),
             online_status: UserStatType::UserStatusOffline,
+            understands_refusals: false,
             login_time: 0,
             send_msg_list: VecDeque::new(),
             suspicious_tick: None,

@@ -176,8 +176,13 @@ impl Bed {
         user_id: u32,
         client_type: ClientType,
     ) -> (NetHandle, ImValidateReq) {
+        self.ask_login_with(&login_req(user_id, client_type))
+    }
+
+    #[track_caller]
+    pub(super) fn ask_login_with(&mut self, req: &ImLoginReq) -> (NetHandle, ImValidateReq) {
         let conn = self.client();
-        self.ask(conn, CID_LOGIN_REQ_USERLOGIN, &login_req(user_id, client_type)).unwrap();
+        self.ask(conn, CID_LOGIN_REQ_USERLOGIN, req).unwrap();
         let db = self.db[0];
         let req = self.one(db, CID_OTHER_VALIDATE_REQ);
         (conn, req)

@@ -3,6 +3,7 @@
 
 mod backends; // a private MariaDB and a private Redis
 mod bytes; // any bytes from outside, random and nearly right
+mod client; // the client library against real servers, every command of a client
 mod db_proxy_server; // requests and answers, order and restarts
 mod login_server; // which msg_server clients are sent to
 mod msfs; // uploads and downloads
@@ -11,5 +12,6 @@ mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
 mod route_server; // presence and messages between two msg_servers
 mod running; // services in threads, and their peers
+mod site; // all the servers of a chat
 mod storage; // one contract for all drivers, pools, schema, faults
 mod tidy; // rules that tools can check: documents, citations, lengths, layers

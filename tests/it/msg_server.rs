@@ -1,118 +1,20 @@
 //! Several msg_servers with route_server, login_server and db_proxy_server, all over sockets.
 
-use std::thread;
-use std::time::Duration;
-
 use prost::Message;
 use teamtalk::base::im_pdu::ImPdu;
 use teamtalk::base::md5::md5_hex;
-use teamtalk::db_proxy_server::{DbProxyServer, DbProxyServerConfig};
-use teamtalk::login_server::{LoginServer, LoginServerConfig};
-use teamtalk::msg_server::{MsgServer, MsgServerConfig};
 use teamtalk::pb::base_define::{ClientType, MsgType, SessionType, UserStatType};
 use teamtalk::pb::buddy::*;
 use teamtalk::pb::cmd::*;
 use teamtalk::pb::login::*;
 use teamtalk::pb::message::*;
 use teamtalk::pb::switch_service::ImP2pCmdMsg;
-use teamtalk::route_server::{RouteServer, RouteServerConfig};
-use teamtalk::storage::DbManager;
-use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 
-use crate::db_proxy_server::text_of;
-use crate::running::{Peer, Running, config};
+use crate::running::{Peer, Running};
+use crate::site::{Site, db_proxy_server, login_server, pause, route_server};
 
 const WINDOWS: ClientType = ClientType::Windows;
 const IOS: ClientType = ClientType::Ios;
-
-/// All servers but msg_servers. Users 1 to 9 exist, `user1` and so on, with the password `secret`.
-struct Site {
-    db: Running,
-    login: Running,
-    routes: Vec<Running>,
-    directory: tempfile::TempDir,
-}
-
-fn route_server(port: u16) -> Running {
-    let text = format!("ListenIP=127.0.0.1\nListenMsgPort={port}\n");
-    Running::start(RouteServer::dispatch(&config(&text, RouteServerConfig::read)).unwrap())
-}
-
-fn db_proxy_server(directory: &tempfile::TempDir, port: u16) -> Running {
-    let text = text_of(directory).replace("ListenPort=0", &format!("ListenPort={port}"));
-    let config = config(&text, DbProxyServerConfig::read);
-    Running::start(DbProxyServer::dispatch(config, || 1_700_000_000).unwrap())
-}
-
-fn login_server(port: u16) -> Running {
-    let text = format!(
-        "ClientListenIP=127.0.0.1\nClientPort=0\nHttpListenIP=127.0.0.1\nHttpPort=0\n\
-         MsgServerListenIP=127.0.0.1\nMsgServerPort={port}\nmsfs=http://m/\n\
-         discovery=http://d/\n"
-    );
-    let (dispatch, srv, addrs) =
-        LoginServer::dispatch(&config(&text, LoginServerConfig::read)).unwrap();
-    Running::start((dispatch, srv, vec![addrs.msg_server[0], addrs.client[0]]))
-}
-
-impl Site {
-    fn new(routes: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let db = db_proxy_server(&directory, 0);
-        let users = config(&text_of(&directory), DbManager::from_config);
-        let password = md5_hex(format!("{}77", md5_hex(b"secret")).as_bytes());
-        for id in 1..10u32 {
-            users
-                .db_conn(TEAMTALK_MASTER)
-                .unwrap()
-                .execute_update(
-                    "insert into IMUser (id, name, password, salt, departId, nick, created, \
-                     updated) values (?, ?, ?, '77', 1, ?, 1, 1)",
-                    &[
-                        id.into(),
-                        format!("user{id}").into(),
-                        password.clone().into(),
-                        format!("nick{id}").into(),
-                    ],
-                )
-                .unwrap();
-        }
-        let routes = (0..routes).map(|_| route_server(0)).collect();
-        Self { db, login: login_server(0), routes, directory }
-    }
-
-    fn msg_server(&self) -> Running {
-        self.msg_server_with("")
-    }
-
-    fn ask_login_server(&self) -> ImMsgServRsp {
-        let mut peer = Peer::connect(self.login.addrs[1]);
-        peer.send(&ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_MSGSERVER, 1, &ImMsgServReq::default()));
-        peer.receive().as_pdu().decode().unwrap()
-    }
-
-    /// With more keys; the first one counts.
-    fn msg_server_with(&self, more: &str) -> Running {
-        let mut text = format!(
-            "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
-             aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
-             DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
-             LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
-            self.db.addrs[0].port(),
-            self.login.addrs[0].port()
-        );
-        for (at, route) in self.routes.iter().enumerate() {
-            let (number, port) = (at + 1, route.addrs[0].port());
-            text += &format!("RouteServerIP{number}=127.0.0.1\nRouteServerPort{number}={port}\n");
-        }
-        Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
-    }
-}
-
-/// Between two attempts at something that will work at some time.
-fn pause() {
-    thread::sleep(Duration::from_millis(20));
-}
 
 fn login_req(user_id: u32, client_type: ClientType) -> ImLoginReq {
     ImLoginReq {
@@ -362,7 +264,7 @@ fn a_login_is_refused_without_a_database_and_works_again_with_one() {
         pause();
     }
     assert_eq!(one.say(2, "not stored"), 0);
-    site.db = db_proxy_server(&site.directory, port);
+    site.db = db_proxy_server(&site.pools, port);
     // Who is logged in stays so.
     while one.say(2, "stored") == 0 {
         pause();
@@ -512,7 +414,7 @@ fn no_acknowledged_message_is_lost_with_the_database() {
     drop(std::mem::replace(&mut site.db, route_server(0)));
     (0..20).for_each(|_| send(&mut one));
     let last = one.seq_num;
-    site.db = db_proxy_server(&site.directory, port);
+    site.db = db_proxy_server(&site.pools, port);
     let mut acked = Vec::new();
     // Until one of those is stored that were sent after the restart.
     loop {

@@ -5,7 +5,7 @@ use log::{debug, info};
 use super::{MsgConn, State, send_user_status_update};
 use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
-use crate::base::public_define::client_type_is_mobile;
+use crate::base::public_define::{CLIENT_VERSION_PREFIX, client_type_is_mobile};
 use crate::msg_server::db_serv_conn::{DbRange, send_to_db};
 use crate::msg_server::im_user::{self, UserConn};
 use crate::msg_server::route_serv_conn::{self, KickUser};
@@ -70,6 +70,9 @@ impl MsgConn {
             return Ok(());
         };
         conn.client_type = client_type.into();
+        let version = msg.client_version.unwrap_or_default();
+        conn.understands_refusals =
+            client_type == ClientType::Android || version.starts_with(CLIENT_VERSION_PREFIX);
         conn.online_status =
             UserStatType::try_from(msg.online_status).unwrap_or(UserStatType::UserStatusOnline);
         // Without a connection the refusal follows at once.

@@ -9,7 +9,7 @@ use crate::msg_server::db_serv_conn::send_in_order;
 use crate::msg_server::route_serv_conn::send_to_route;
 use crate::msg_server::{Cx, im_user, relay};
 use crate::netlib::NetHandle;
-use crate::pb::base_define::{ClientType, SessionType};
+use crate::pb::base_define::SessionType;
 use crate::pb::cmd::*;
 use crate::pb::message::{
     ImClientTimeRsp, ImMsgData, ImMsgDataAck, ImMsgDataReadAck, ImMsgDataReadNotify,
@@ -37,8 +37,8 @@ impl MsgConn {
     /// Has a message stored. It is delivered when its number comes back.
     ///
     /// C++: msg_server/MsgConn.cpp CMsgConn::_HandleClientMsgData
-    /// Differs: an Android client is told that the message is not stored (F69), and what comes too
-    /// fast is delayed, not dropped (F28).
+    /// Differs: who understands it is told that the message is not stored (F69), and what comes
+    /// too fast is delayed, not dropped (F28).
     pub(super) fn handle_client_msg_data(
         cx: &mut Cx<'_>,
         this: NetHandle,
@@ -75,8 +75,9 @@ impl MsgConn {
         Ok(())
     }
 
-    /// Tells the sender that a message is not stored. Only Android understands it; for all other
-    /// clients any 0x0302 means success, and none lets their own time-out report the failure.
+    /// Tells the sender that a message is not stored. Only Android and this project's own client
+    /// understand it; for all other clients any 0x0302 means success, and none lets their own
+    /// time-out report the failure.
     pub(in crate::msg_server) fn refuse_msg_data(
         cx: &mut Cx<'_>,
         this: NetHandle,
@@ -84,9 +85,10 @@ impl MsgConn {
         seq_num: u16,
     ) {
         cx.srv.msg_stats.up_msg_miss_cnt += 1;
-        let is_android = user_of(cx, this) == Some((msg.from_user_id, ClientType::Android.into()));
-        let session_type = session_type(msg.msg_type).filter(|_| is_android);
-        if let Some(session_type) = session_type {
+        let conn = cx.srv.msg_conns.get(this).filter(|conn| conn.is_open());
+        let told =
+            conn.is_some_and(|conn| conn.user_id == msg.from_user_id && conn.understands_refusals);
+        if let Some(session_type) = session_type(msg.msg_type).filter(|_| told) {
             let ack = ImMsgDataAck {
                 user_id: msg.from_user_id,
                 session_id: msg.to_session_id,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::attach_data::DbAttachData;
+use crate::base::public_define::CLIENT_VERSION_PREFIX;
 use crate::msg_server::db_serv_conn::{DbServConn, STOP_RECV_MS};
 use crate::msg_server::login_serv_conn::LoginServConn;
 use crate::msg_server::route_serv_conn::RouteServConn;
@@ -363,20 +364,25 @@ fn what_is_no_message_is_dropped() {
 }
 
 #[test]
-fn f69_only_android_is_told_that_a_message_is_not_stored() {
+fn f69_who_understands_it_is_told_that_a_message_is_not_stored() {
     let mut bed = bed();
     let (android, windows) = (bed.log_in(1, ANDROID), bed.log_in(1, WINDOWS));
+    let client_version = Some(format!("{CLIENT_VERSION_PREFIX}1.0"));
+    let req = ImLoginReq { client_version, ..login_req(3, IOS) };
+    let (own, req) = bed.ask_login_with(&req);
+    bed.db_says(CID_OTHER_VALIDATE_RSP, &validated(3, &req));
+    bed.forget_sent();
     let refused = |bed: &mut Bed, conn: NetHandle, told: bool| {
         if told {
             let pdu = bed.one_pdu(conn, CID_MSG_DATA_ACK);
             assert_eq!(pdu.as_pdu().seq_num(), 42);
             let ack: ImMsgDataAck = pdu.as_pdu().decode().unwrap();
-            assert_eq!((ack.user_id, ack.session_id, ack.msg_id), (1, 2, 0));
+            assert_eq!((ack.session_id, ack.msg_id), (2, 0));
         } else {
             bed.assert_silent(conn);
         }
     };
-    for (conn, told) in [(android, true), (windows, false)] {
+    for (conn, told) in [(android, true), (windows, false), (own, true)] {
         bed.ask(conn, CID_MSG_DATA, &text(1, 2)).unwrap();
         let failed = stored(&mut bed, 0);
         bed.db_says(CID_MSG_DATA, &failed);
@@ -384,11 +390,11 @@ fn f69_only_android_is_told_that_a_message_is_not_stored() {
     }
     let db = bed.db[0];
     bed.lose(db);
-    for (conn, told) in [(android, true), (windows, false)] {
+    for (conn, told) in [(android, true), (windows, false), (own, true)] {
         bed.ask(conn, CID_MSG_DATA, &text(1, 2)).unwrap();
         refused(&mut bed, conn, told);
     }
-    assert_eq!((bed.srv.msg_stats.up_msg_total_cnt, bed.srv.msg_stats.up_msg_miss_cnt), (4, 4));
+    assert_eq!((bed.srv.msg_stats.up_msg_total_cnt, bed.srv.msg_stats.up_msg_miss_cnt), (6, 6));
     let route = bed.route[0];
     bed.assert_silent(route);
 }

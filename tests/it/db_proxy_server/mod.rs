@@ -21,13 +21,15 @@ use teamtalk::pb::server::{ImValidateReq, ImValidateRsp};
 use teamtalk::storage::DbManager;
 use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 
+pub use installation::{embedded_pools, server_pools};
+
 use crate::running::{Peer, Running, config};
 
-pub fn text_of(directory: &tempfile::TempDir) -> String {
-    text_with(&installation::embedded_pools(directory))
+fn text_of(directory: &tempfile::TempDir) -> String {
+    text_with(&embedded_pools(directory))
 }
 
-fn text_with(pools: &str) -> String {
+pub fn text_with(pools: &str) -> String {
     format!(
         "ListenIP=127.0.0.1\nListenPort=0\nThreadNum=4\nMsfsSite=127.0.0.1:1\n\
          aesKey=12345678901234567890123456789012\n{pools}"

@@ -1,0 +1,141 @@
+//! All the servers a chat needs, in one process, on ports of their own.
+
+use std::net::SocketAddr;
+
+use teamtalk::base::im_pdu::ImPdu;
+use teamtalk::base::md5::md5_hex;
+use teamtalk::client::{Client, ClientError, Login};
+use teamtalk::db_proxy_server::{DbProxyServer, DbProxyServerConfig};
+use teamtalk::login_server::{LoginServer, LoginServerConfig};
+use teamtalk::msg_server::{MsgServer, MsgServerConfig};
+use teamtalk::pb::base_define::ClientType;
+use teamtalk::pb::cmd::*;
+use teamtalk::pb::login::{ImMsgServReq, ImMsgServRsp};
+use teamtalk::route_server::{RouteServer, RouteServerConfig};
+use teamtalk::storage::DbManager;
+use teamtalk::storage::db_pool::TEAMTALK_MASTER;
+
+use crate::backends::{MariaDb, Redis};
+use crate::db_proxy_server::{embedded_pools, server_pools, text_with};
+use crate::running::{Peer, Running, config};
+
+/// The key of message texts.
+pub const AES_KEY: &[u8] = b"12345678901234567890123456789012";
+
+/// All servers but msg_servers. Users 1 to 9 exist, `user1` and so on, with the password `secret`.
+pub struct Site {
+    pub db: Running,
+    pub login: Running,
+    pub routes: Vec<Running>,
+    /// The keys of db_proxy_server's storage.
+    pub pools: String,
+    _directory: tempfile::TempDir,
+}
+
+pub fn route_server(port: u16) -> Running {
+    let text = format!("ListenIP=127.0.0.1\nListenMsgPort={port}\n");
+    Running::start(RouteServer::dispatch(&config(&text, RouteServerConfig::read)).unwrap())
+}
+
+pub fn db_proxy_server(pools: &str, port: u16) -> Running {
+    let text = text_with(pools).replace("ListenPort=0", &format!("ListenPort={port}"));
+    let config = config(&text, DbProxyServerConfig::read);
+    Running::start(DbProxyServer::dispatch(config, || 1_700_000_000).unwrap())
+}
+
+/// Its addresses: for msg_servers, for clients, and for clients that speak HTTP.
+pub fn login_server(port: u16) -> Running {
+    let text = format!(
+        "ClientListenIP=127.0.0.1\nClientPort=0\nHttpListenIP=127.0.0.1\nHttpPort=0\n\
+         MsgServerListenIP=127.0.0.1\nMsgServerPort={port}\nmsfs=http://m/\n\
+         discovery=http://d/\n"
+    );
+    let (dispatch, srv, addrs) =
+        LoginServer::dispatch(&config(&text, LoginServerConfig::read)).unwrap();
+    Running::start((dispatch, srv, vec![addrs.msg_server[0], addrs.client[0], addrs.http[0]]))
+}
+
+impl Site {
+    /// On embedded storage.
+    pub fn new(routes: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::with_pools(routes, embedded_pools(&directory), directory)
+    }
+
+    /// On MariaDB and Redis. Redis has 64 databases; `redis_db` is one nobody else uses.
+    pub fn on_servers(routes: usize, name: &str, redis_db: u32) -> Self {
+        let db = MariaDb::shared().database(name);
+        let pools = server_pools(&db, &Redis::shared().config(redis_db));
+        Self::with_pools(routes, pools, tempfile::tempdir().unwrap())
+    }
+
+    fn with_pools(routes: usize, pools: String, directory: tempfile::TempDir) -> Self {
+        let db = db_proxy_server(&pools, 0);
+        let routes = (0..routes).map(|_| route_server(0)).collect();
+        let site = Self { db, login: login_server(0), routes, pools, _directory: directory };
+        site.add_users(1..10);
+        site
+    }
+
+    pub fn add_users(&self, ids: impl IntoIterator<Item = u32>) {
+        let db = config(&self.pools, DbManager::from_config);
+        let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
+        let password = md5_hex(format!("{}77", md5_hex(b"secret")).as_bytes());
+        for id in ids {
+            let sql = "insert into IMUser (id, name, password, salt, departId, nick, created, \
+                       updated) values (?, ?, ?, '77', 1, ?, 1, 1)";
+            let (name, nick) = (format!("user{id}"), format!("nick{id}"));
+            let values = [id.into(), name.into(), password.clone().into(), nick.into()];
+            conn.execute_update(sql, &values).unwrap();
+        }
+    }
+
+    pub fn msg_server(&self) -> Running {
+        self.msg_server_with("")
+    }
+
+    pub fn ask_login_server(&self) -> ImMsgServRsp {
+        let mut peer = Peer::connect(self.login.addrs[1]);
+        peer.send(&ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_MSGSERVER, 1, &ImMsgServReq::default()));
+        peer.receive().as_pdu().decode().unwrap()
+    }
+
+    /// With more keys; the first one counts.
+    pub fn msg_server_with(&self, more: &str) -> Running {
+        let mut text = format!(
+            "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
+             aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
+             DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
+             LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
+            self.db.addrs[0].port(),
+            self.login.addrs[0].port()
+        );
+        for (at, route) in self.routes.iter().enumerate() {
+            let (number, port) = (at + 1, route.addrs[0].port());
+            text += &format!("RouteServerIP{number}=127.0.0.1\nRouteServerPort{number}={port}\n");
+        }
+        Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
+    }
+}
+
+/// The user is logged in. A msg_server that was just started may lack a server still: then again.
+#[track_caller]
+pub fn log_in(addr: SocketAddr, user_id: u32, client_type: ClientType) -> Client {
+    let login = Login::new(&format!("user{user_id}"), "secret").with_client_type(client_type);
+    loop {
+        let mut client = Client::connect(&addr.to_string(), AES_KEY).unwrap();
+        match client.login(&login) {
+            Ok(user) => {
+                assert_eq!(user.user_id, user_id);
+                return client;
+            }
+            Err(ClientError::Refused { code: 3..=5, .. }) => pause(),
+            Err(error) => panic!("login refused: {error}"),
+        }
+    }
+}
+
+/// Between two attempts at something that will work at some time.
+pub fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}
