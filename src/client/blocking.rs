@@ -52,6 +52,17 @@ impl Login {
         }
     }
 
+    /// The request that says so.
+    pub fn request(&self) -> ImLoginReq {
+        ImLoginReq {
+            user_name: self.name.clone(),
+            password: self.password_md5.clone(),
+            online_status: self.online_status.into(),
+            client_type: self.client_type.into(),
+            client_version: Some(self.client_version.clone()),
+        }
+    }
+
     /// As another kind of client.
     #[must_use]
     pub fn with_client_type(self, client_type: ClientType) -> Self {
@@ -65,6 +76,20 @@ impl std::fmt::Debug for Login {
             .field("name", &self.name)
             .field("client_type", &self.client_type)
             .finish_non_exhaustive()
+    }
+}
+
+/// Who is logged in, by the answer to a login.
+///
+/// # Errors
+/// The login is refused.
+pub fn logged_in(res: ImLoginRes) -> Result<UserInfo, ClientError> {
+    match res.user_info {
+        Some(user) if res.result_code == i32::from(ResultType::RefuseReasonNone) => Ok(user),
+        _ => {
+            let code = res.result_code.unsigned_abs();
+            Err(ClientError::Refused { what: res.result_string.unwrap_or_default(), code })
+        }
     }
 }
 
@@ -122,24 +147,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] with the code of the server, or the connection broke.
     pub fn login(&mut self, login: &Login) -> Result<UserInfo, ClientError> {
-        let req = ImLoginReq {
-            user_name: login.name.clone(),
-            password: login.password_md5.clone(),
-            online_status: login.online_status.into(),
-            client_type: login.client_type.into(),
-            client_version: Some(login.client_version.clone()),
-        };
-        let res: ImLoginRes = self.ask(CID_LOGIN_REQ_USERLOGIN, &req, CID_LOGIN_RES_USERLOGIN)?;
-        match res.user_info {
-            Some(user) if res.result_code == i32::from(ResultType::RefuseReasonNone) => {
-                self.core.set_user_id(user.user_id);
-                Ok(user)
-            }
-            _ => {
-                let code = res.result_code.unsigned_abs();
-                Err(ClientError::Refused { what: res.result_string.unwrap_or_default(), code })
-            }
-        }
+        let res: ImLoginRes =
+            self.ask(CID_LOGIN_REQ_USERLOGIN, &login.request(), CID_LOGIN_RES_USERLOGIN)?;
+        let user = logged_in(res)?;
+        self.core.set_user_id(user.user_id);
+        Ok(user)
     }
 
     /// Says farewell. A server also notices when a connection just ends.

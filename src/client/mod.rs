@@ -5,6 +5,7 @@
 //! event       what a msg_server says without being asked
 //! blocking    a connection to msg_server on a socket that blocks, with time-outs
 //! requests    everything a user may ask for, one call each
+//! crowd       many connections on one thread
 //! discovery   which msg_server to go to, asked of login_server
 //! files       a connection to file_server: sending and fetching
 //! session     a user who stays connected: reconnects, and misses and repeats nothing
@@ -34,11 +35,11 @@
 //! }
 //! ```
 //!
-//! [`Core`] is all there is to the protocol; a program with thousands of connections drives one
-//! for each socket on a loop of its own.
+//! [`Core`] is all there is to the protocol; [`Crowd`] drives thousands of them on one thread.
 
 pub mod blocking;
 pub mod core;
+pub mod crowd;
 pub mod discovery;
 pub mod error;
 pub mod event;
@@ -49,7 +50,8 @@ pub mod session;
 mod wire;
 
 pub use self::core::Core;
-pub use blocking::{Client, Login};
+pub use blocking::{Client, Login, logged_in};
+pub use crowd::{Crowd, Happening};
 pub use discovery::{MsgServer, msg_server};
 pub use error::ClientError;
 pub use event::{Event, Message, Session};

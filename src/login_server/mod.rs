@@ -203,7 +203,7 @@ impl LoginServer {
     ///
     /// C++: login_server/LoginConn.cpp g_total_online_user_cnt
     /// Differs: added up when asked for, so that it cannot drift (F54).
-    fn total_online_user_cnt(&self) -> u64 {
+    pub fn total_online_user_cnt(&self) -> u64 {
         let infos = self.msg_serv_conns.iter().filter_map(|(_, conn)| conn.info.as_ref());
         infos.map(|info| u64::from(info.cur_conn_cnt)).sum()
     }

@@ -237,10 +237,20 @@ impl MsgServer {
         u32::try_from((self.clock)() / 1000).unwrap_or(u32::MAX)
     }
 
+    /// Connections of clients, logged in or not.
+    pub fn msg_conn_cnt(&self) -> usize {
+        self.msg_conns.len()
+    }
+
+    /// Users who are here with at least one connection.
+    pub fn user_cnt(&self) -> usize {
+        self.im_users.len()
+    }
+
     /// Logged-in connections, until they are closed.
     ///
     /// C++: msg_server/ImUser.cpp CImUserManager::GetUserConnCnt
-    fn user_conn_cnt(&self) -> u32 {
+    pub fn user_conn_cnt(&self) -> u32 {
         let count = self.msg_conns.iter().filter(|(_, conn)| conn.user_id() != 0).count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }

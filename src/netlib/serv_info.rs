@@ -10,12 +10,15 @@ use super::options::ConnLimits;
 /// Seconds before the first attempt after a connection that had worked.
 ///
 /// C++: base/ServInfo.h MIN_RECONNECT_CNT
-pub const MIN_RECONNECT_CNT: u64 = 4;
+/// Differs: 1 instead of 4, so that a restart is hardly noticed (F37).
+pub const MIN_RECONNECT_CNT: u64 = 1;
 
-/// The delay doubles up to this many seconds, then starts over.
+/// The delay doubles up to this many seconds.
 ///
 /// C++: base/ServInfo.h MAX_RECONNECT_CNT
-pub const MAX_RECONNECT_CNT: u64 = 64;
+/// Differs: 6 instead of 64, and it stays there: however long a server was away, everybody has
+/// found it within 10 seconds after its return (F37).
+pub const MAX_RECONNECT_CNT: u64 = 6;
 
 /// How often [`ServList::check_reconnect`] wants to be called: often enough that the jitter counts.
 pub const RECONNECT_CHECK_MS: u64 = 200;
@@ -34,7 +37,7 @@ pub struct ServInfo {
     pub port: u16,
     /// The connection, whether it is established yet or not.
     pub conn: Option<NetHandle>,
-    /// Seconds of the next delay, before jitter. Half the minimum while all is well.
+    /// Seconds of the last delay, before jitter. 0 while all is well.
     reconnect_cnt: u64,
     retry_tick: u64,
 }
@@ -59,13 +62,8 @@ impl ServList {
 
     /// The same with a known sequence of jitters.
     pub fn with_seed(addrs: impl IntoIterator<Item = (String, u16)>, seed: u64) -> Self {
-        let serv_info = |(host, port)| ServInfo {
-            host,
-            port,
-            conn: None,
-            reconnect_cnt: MIN_RECONNECT_CNT / 2,
-            retry_tick: 0,
-        };
+        let serv_info =
+            |(host, port)| ServInfo { host, port, conn: None, reconnect_cnt: 0, retry_tick: 0 };
         Self {
             servers: addrs.into_iter().map(serv_info).collect(),
             limits: ConnLimits::SERVER,
@@ -106,7 +104,7 @@ impl ServList {
 
     /// The connection of server `at` is established.
     pub fn confirm(&mut self, at: usize) {
-        self.servers[at].reconnect_cnt = MIN_RECONNECT_CNT / 2;
+        self.servers[at].reconnect_cnt = 0;
     }
 
     /// The connection of server `at` has ended, established or not: tries again later.
@@ -120,10 +118,8 @@ impl ServList {
     fn schedule(&mut self, at: usize, tick: u64) {
         let jitter = self.next_random() % (2 * JITTER_PERCENT + 1);
         let server = &mut self.servers[at];
-        server.reconnect_cnt *= 2;
-        if server.reconnect_cnt > MAX_RECONNECT_CNT {
-            server.reconnect_cnt = MIN_RECONNECT_CNT;
-        }
+        server.reconnect_cnt =
+            (server.reconnect_cnt * 2).clamp(MIN_RECONNECT_CNT, MAX_RECONNECT_CNT);
         let percent = 100 - JITTER_PERCENT + jitter;
         server.retry_tick = tick + server.reconnect_cnt * 1000 * percent / 100;
     }

@@ -70,6 +70,11 @@ pub struct RouteServer {
 }
 
 impl RouteServer {
+    /// Users who are on line on some msg_server.
+    pub fn online_user_cnt(&self) -> usize {
+        self.users.len()
+    }
+
     /// The loop that serves this configuration, its service, and the addresses it listens on.
     /// Connections wait from here on; they are served once the loop runs.
     ///

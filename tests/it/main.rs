@@ -8,6 +8,7 @@ mod db_proxy_server; // requests and answers, order and restarts
 mod login_server; // which msg_server clients are sent to
 mod msfs; // uploads and downloads
 mod msg_server; // logins, messages and presence over several msg_servers
+mod process; // services as processes that can be killed
 mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
 mod route_server; // presence and messages between two msg_servers

@@ -1,14 +1,17 @@
 //! Services in threads, and peers that speak PDUs with them over real sockets.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use teamtalk::base::config_file_reader::{ConfigError, ConfigFileReader};
 use teamtalk::base::im_pdu::{IM_PDU_HEADER_LEN, ImPdu, PduRef};
-use teamtalk::netlib::{EventDispatch, Stopper};
+use teamtalk::netlib::{Cx, EventDispatch, ResponseList, Stopper};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,10 +24,27 @@ pub fn config<C>(
     read(&mut ConfigFileReader::parse(Path::new("test.conf"), text.as_bytes())).unwrap()
 }
 
+/// How often the loop looks for a question about its service.
+const LOOK_MS: u64 = 5;
+
+type Look = Box<dyn FnOnce(&mut dyn Any) + Send>;
+
+thread_local! {
+    /// Where the loop of this thread is asked: timers capture nothing.
+    static LOOKS: Cell<Option<ResponseList<Look>>> = const { Cell::new(None) };
+}
+
+fn answer_looks<S: 'static>(cx: &mut Cx<'_, S>) {
+    let asked = LOOKS.take().unwrap();
+    asked.take().into_iter().for_each(|look| look(cx.srv));
+    LOOKS.set(Some(asked));
+}
+
 /// A service whose loop runs in a thread. Dropping it stops the loop in good order.
 pub struct Running {
     pub addrs: Vec<SocketAddr>,
     stopper: Stopper,
+    looks: ResponseList<Look>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -34,12 +54,30 @@ impl Running {
     ) -> Self {
         let _ = env_logger::builder().is_test(true).try_init();
         let stopper = dispatch.stopper();
-        let thread = thread::spawn(move || dispatch.start_dispatch(&mut srv).unwrap());
-        Self { addrs, stopper, thread: Some(thread) }
+        let looks: ResponseList<Look> = dispatch.response_list();
+        let asked = looks.clone();
+        dispatch.net().register_timer(answer_looks::<S>, LOOK_MS);
+        let thread = thread::spawn(move || {
+            LOOKS.set(Some(asked));
+            dispatch.start_dispatch(&mut srv).unwrap();
+        });
+        Self { addrs, stopper, looks, thread: Some(thread) }
     }
 
     pub fn peer(&self) -> Peer {
         Peer::connect(self.addrs[0])
+    }
+
+    /// What `look` makes of the state of the service, between two events.
+    #[track_caller]
+    pub fn look<S: 'static, T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&S) -> T + Send + 'static,
+    ) -> T {
+        let (sender, receiver) = mpsc::channel();
+        self.looks
+            .push(Box::new(move |srv| sender.send(look(srv.downcast_ref().unwrap())).unwrap()));
+        receiver.recv_timeout(PATIENCE).unwrap()
     }
 }
 

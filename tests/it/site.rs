@@ -13,6 +13,7 @@ use teamtalk::pb::cmd::*;
 use teamtalk::pb::login::{ImMsgServReq, ImMsgServRsp};
 use teamtalk::route_server::{RouteServer, RouteServerConfig};
 use teamtalk::storage::DbManager;
+use teamtalk::storage::db_conn::Transaction;
 use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 
 use crate::backends::{MariaDb, Redis};
@@ -32,9 +33,13 @@ pub struct Site {
     _directory: tempfile::TempDir,
 }
 
+pub fn route_server_text(port: u16) -> String {
+    format!("ListenIP=127.0.0.1\nListenMsgPort={port}\n")
+}
+
 pub fn route_server(port: u16) -> Running {
-    let text = format!("ListenIP=127.0.0.1\nListenMsgPort={port}\n");
-    Running::start(RouteServer::dispatch(&config(&text, RouteServerConfig::read)).unwrap())
+    let config = config(&route_server_text(port), RouteServerConfig::read);
+    Running::start(RouteServer::dispatch(&config).unwrap())
 }
 
 pub fn db_proxy_server(pools: &str, port: u16) -> Running {
@@ -43,16 +48,52 @@ pub fn db_proxy_server(pools: &str, port: u16) -> Running {
     Running::start(DbProxyServer::dispatch(config, || 1_700_000_000).unwrap())
 }
 
-/// Its addresses: for msg_servers, for clients, and for clients that speak HTTP.
-pub fn login_server(port: u16) -> Running {
-    let text = format!(
+pub fn login_server_text(port: u16) -> String {
+    format!(
         "ClientListenIP=127.0.0.1\nClientPort=0\nHttpListenIP=127.0.0.1\nHttpPort=0\n\
          MsgServerListenIP=127.0.0.1\nMsgServerPort={port}\nmsfs=http://m/\n\
          discovery=http://d/\n"
-    );
-    let (dispatch, srv, addrs) =
-        LoginServer::dispatch(&config(&text, LoginServerConfig::read)).unwrap();
+    )
+}
+
+/// Its addresses: for msg_servers, for clients, and for clients that speak HTTP.
+pub fn login_server(port: u16) -> Running {
+    let config = config(&login_server_text(port), LoginServerConfig::read);
+    let (dispatch, srv, addrs) = LoginServer::dispatch(&config).unwrap();
     Running::start((dispatch, srv, vec![addrs.msg_server[0], addrs.client[0], addrs.http[0]]))
+}
+
+/// With more keys; the first one counts.
+pub fn msg_server(db: SocketAddr, login: SocketAddr, routes: &[SocketAddr], more: &str) -> Running {
+    let mut text = format!(
+        "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
+         aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
+         DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
+         LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
+        db.port(),
+        login.port()
+    );
+    for (at, route) in routes.iter().enumerate() {
+        let (number, port) = (at + 1, route.port());
+        text += &format!("RouteServerIP{number}=127.0.0.1\nRouteServerPort{number}={port}\n");
+    }
+    Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
+}
+
+/// Users who are called `user` and their id, with the password `secret`.
+pub fn add_users(pools: &str, ids: impl IntoIterator<Item = u32>) {
+    let db = config(pools, DbManager::from_config);
+    let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
+    let mut conn = Transaction::begin(&mut *conn).unwrap();
+    let password = md5_hex(format!("{}77", md5_hex(b"secret")).as_bytes());
+    for id in ids {
+        let sql = "insert into IMUser (id, name, password, salt, departId, nick, created, \
+                   updated) values (?, ?, ?, '77', 1, ?, 1, 1)";
+        let (name, nick) = (format!("user{id}"), format!("nick{id}"));
+        let values = [id.into(), name.into(), password.clone().into(), nick.into()];
+        conn.execute_update(sql, &values).unwrap();
+    }
+    conn.commit().unwrap();
 }
 
 impl Site {
@@ -78,16 +119,7 @@ impl Site {
     }
 
     pub fn add_users(&self, ids: impl IntoIterator<Item = u32>) {
-        let db = config(&self.pools, DbManager::from_config);
-        let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
-        let password = md5_hex(format!("{}77", md5_hex(b"secret")).as_bytes());
-        for id in ids {
-            let sql = "insert into IMUser (id, name, password, salt, departId, nick, created, \
-                       updated) values (?, ?, ?, '77', 1, ?, 1, 1)";
-            let (name, nick) = (format!("user{id}"), format!("nick{id}"));
-            let values = [id.into(), name.into(), password.clone().into(), nick.into()];
-            conn.execute_update(sql, &values).unwrap();
-        }
+        add_users(&self.pools, ids);
     }
 
     pub fn msg_server(&self) -> Running {
@@ -102,19 +134,8 @@ impl Site {
 
     /// With more keys; the first one counts.
     pub fn msg_server_with(&self, more: &str) -> Running {
-        let mut text = format!(
-            "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
-             aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
-             DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
-             LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
-            self.db.addrs[0].port(),
-            self.login.addrs[0].port()
-        );
-        for (at, route) in self.routes.iter().enumerate() {
-            let (number, port) = (at + 1, route.addrs[0].port());
-            text += &format!("RouteServerIP{number}=127.0.0.1\nRouteServerPort{number}={port}\n");
-        }
-        Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
+        let routes: Vec<_> = self.routes.iter().map(|route| route.addrs[0]).collect();
+        msg_server(self.db.addrs[0], self.login.addrs[0], &routes, more)
     }
 }
 

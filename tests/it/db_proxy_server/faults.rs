@@ -1,9 +1,5 @@
 //! Whatever dies under load: what was acknowledged is there once, what was refused is not.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +16,7 @@ use super::installation::{embedded_pools, server_pools};
 use super::load::{Account, READERS};
 use super::{request, text_with};
 use crate::backends::{MariaDb, Redis};
+use crate::process::{DB_PROXY_SERVER, Process};
 use crate::running::{Peer, Running, config};
 
 /// Who writes.
@@ -73,53 +70,16 @@ fn check_unread(peer: &mut Peer, conn: &mut dyn DbConn, group_id: u32) {
     }
 }
 
-/// The program itself.
-struct Process {
-    child: Child,
-    addr: SocketAddr,
-}
-
-impl Process {
-    fn start(directory: &tempfile::TempDir, pools: &str) -> Self {
-        let path = directory.path().join("dbproxyserver.conf");
-        fs::write(&path, text_with(pools)).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_db_proxy_server"))
-            .arg("--config")
-            .arg(&path)
-            .current_dir(directory.path())
-            .env("RUST_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let mut before = String::new();
-        let addr = lines.by_ref().find_map(|line| {
-            let addr = line.split_once("listening addr=").map(|(_, rest)| rest.to_owned());
-            before = before.clone() + &line + "\n";
-            addr
-        });
-        // Whatever it says later must not fill the pipe.
-        thread::spawn(move || lines.for_each(drop));
-        let addr = addr.unwrap_or_else(|| panic!("it does not start:\n{before}"));
-        Self { child, addr: addr.split(' ').next().unwrap().parse().unwrap() }
-    }
-
-    /// As `kill -9`.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
 /// Kills the program `times` times while it stores, each time after another number of answers.
 fn killed_at_random_points(pools: &str, times: u64) {
     let directory = tempfile::tempdir().unwrap();
     let account = Account::default();
-    let mut server = Process::start(&directory, pools);
-    let group_id = make_group(&mut Peer::connect(server.addr));
+    let start = || Process::start(DB_PROXY_SERVER, &directory, &text_with(pools));
+    let mut server = start();
+    let group_id = make_group(&mut Peer::connect(server.addrs[0]));
     for round in 0..times {
         let stop = AtomicBool::new(false);
-        let addr = server.addr;
+        let addr = server.addrs[0];
         // A fixed sequence that looks random: the same points in every run.
         let until = account.answers.load(Ordering::Relaxed) + 1 + (round * 7_919) % 97;
         thread::scope(|scope| {
@@ -132,7 +92,7 @@ fn killed_at_random_points(pools: &str, times: u64) {
             }
             server.kill();
         });
-        server = Process::start(&directory, pools);
+        server = start();
     }
     let db = config(pools, DbManager::from_config);
     let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
@@ -140,7 +100,7 @@ fn killed_at_random_points(pools: &str, times: u64) {
     let answers = account.answers.load(Ordering::Relaxed);
     assert_eq!(account.refused.lock().unwrap().len(), 0, "nothing was wrong with any of them");
     assert!(stored as u64 >= answers && answers > times, "{stored} stored, {answers} answers");
-    check_unread(&mut Peer::connect(server.addr), &mut *conn, group_id);
+    check_unread(&mut Peer::connect(server.addrs[0]), &mut *conn, group_id);
     server.kill();
 }
 

@@ -1,5 +1,9 @@
 //! Several msg_servers with route_server, login_server and db_proxy_server, all over sockets.
 
+mod faults;
+mod soak;
+mod talkers;
+
 use prost::Message;
 use teamtalk::base::im_pdu::ImPdu;
 use teamtalk::base::md5::md5_hex;

@@ -1,0 +1,67 @@
+//! Services as the processes they are in production, to be killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A program, the name of its configuration file, and how many listeners it has.
+pub type Program = (&'static str, &'static str, usize);
+
+pub const DB_PROXY_SERVER: Program =
+    (env!("CARGO_BIN_EXE_db_proxy_server"), "dbproxyserver.conf", 1);
+pub const ROUTE_SERVER: Program = (env!("CARGO_BIN_EXE_route_server"), "routeserver.conf", 1);
+pub const LOGIN_SERVER: Program = (env!("CARGO_BIN_EXE_login_server"), "loginserver.conf", 3);
+
+/// A program that runs. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    /// Where it listens, in the order in which it says so.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl Process {
+    /// It listens when this returns.
+    pub fn start(
+        (program, file, listeners): Program,
+        directory: impl AsRef<Path>,
+        config: &str,
+    ) -> Self {
+        let path = directory.as_ref().join(file);
+        fs::write(&path, config).unwrap();
+        let mut child = Command::new(program)
+            .arg("--config")
+            .arg(&path)
+            .current_dir(directory)
+            .env("RUST_LOG", "info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let (mut addrs, mut before) = (Vec::new(), String::new());
+        while addrs.len() < listeners {
+            let line = lines.next().unwrap_or_else(|| panic!("it does not start:\n{before}"));
+            before = before + &line + "\n";
+            if let Some((_, rest)) = line.split_once("listening addr=") {
+                addrs.push(rest.split(' ').next().unwrap().parse().unwrap());
+            }
+        }
+        // Whatever it says later must not fill the pipe.
+        thread::spawn(move || lines.for_each(drop));
+        Self { child, addrs }
+    }
+
+    /// As `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
