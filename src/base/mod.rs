@@ -15,6 +15,7 @@
 //! md5                   digests of passwords, comparison of secrets
 //! public_define         numbers several servers share
 //! limits                what one request may ask for
+//! address_class         addresses that probably belong to one owner
 //! allow_list            which peers may connect
 //! token_bucket          how fast a connection may ask
 //! thread_pool           workers that keep the order of a key
@@ -23,6 +24,7 @@
 //! util                  lists in values, the pid file
 //! ```
 
+pub mod address_class;
 pub mod allow_list;
 pub mod attach_data;
 pub mod command_line;

@@ -40,7 +40,7 @@ use crate::netlib::open_files::raise_open_files_limit;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use crate::storage::{CacheManager, DbManager};
 use business::Business;
-use business::login::UnknownLogins;
+use business::login_failures::UnknownLogins;
 use business::message_batch::BATCH_MAX;
 use business::msg_ids::MsgIds;
 use business::password::PasswordForm;

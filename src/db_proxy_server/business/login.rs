@@ -1,27 +1,15 @@
-//! The command that validates a login, and how often it may fail.
-
-use std::collections::HashMap;
+//! The command that validates a login.
 
 use log::{info, warn};
-use parking_lot::Mutex;
 
 use super::inter_login::{self, LoginOutcome};
+use super::login_failures::{self, Failures};
 use super::refusal::INTERNAL_ERROR;
 use super::{Answer, Business, HandlerError, reply};
 use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::{ResultType, UserInfo};
 use crate::pb::cmd::{CID_OTHER_VALIDATE_RSP, SID_OTHER};
 use crate::pb::server::{ImValidateReq, ImValidateRsp};
-use crate::storage::cache_pool::TOKEN;
-
-/// So many failures within [`FAILURE_WINDOW_S`] are forgiven; then nothing is checked any more.
-pub const FAILURES_MAX: usize = 10;
-
-/// How long a failure counts.
-pub const FAILURE_WINDOW_S: u32 = 30 * 60;
-
-/// Names nobody has are counted in this process alone, and no more of them than this.
-pub const UNKNOWN_NAMES_MAX: usize = 10_000;
 
 /// The longest name that is looked up, in bytes; the column takes 64 characters.
 const NAME_LEN_MAX: usize = 64 * 4;
@@ -55,30 +43,31 @@ fn check(business: &Business, msg: &ImValidateReq) -> Result<Outcome, HandlerErr
     }
     let now = business.now();
     // A cache that is away must not lock anybody out; it is tried again with each login.
-    let failures = known_failures(business, name, now).unwrap_or_else(|error| {
+    let failures = login_failures::of_known(business, name, now).unwrap_or_else(|error| {
         warn!("login failures not counted: {error}");
-        0
+        Failures::default()
     });
-    if failures > FAILURES_MAX || business.unknown_logins.count(name, now) > FAILURES_MAX {
+    let origin = login_failures::origin(msg.attach_data.as_deref().unwrap_or_default());
+    if failures.are_too_many(origin) || business.unknown_logins.are_too_many(name, origin, now) {
         info!("login refused: too many failures");
         return Ok(Outcome::TooOften);
     }
     match inter_login::do_login(business, name, &msg.password)? {
         LoginOutcome::Known(user_info) => {
-            if failures > 0 {
-                business.cache.cache_conn(TOKEN)?.del(&failures_key(name))?;
+            if !failures.is_empty() {
+                login_failures::forgive_known(business, name, origin)?;
             }
             info!("user={} logged in", user_info.user_id);
             Ok(Outcome::Welcome(user_info))
         }
         LoginOutcome::WrongPassword => {
-            if let Err(error) = add_known_failure(business, name, now) {
+            if let Err(error) = login_failures::add_known(business, name, origin, now) {
                 warn!("login failure not counted: {error}");
             }
             Ok(Outcome::Wrong)
         }
         LoginOutcome::UnknownName => {
-            business.unknown_logins.add(name, now);
+            business.unknown_logins.add(name, origin, now);
             Ok(Outcome::Wrong)
         }
     }
@@ -102,69 +91,4 @@ fn validated(pdu: PduRef<'_>, msg: ImValidateReq, outcome: Outcome) -> Answer {
         attach_data: msg.attach_data,
     };
     reply(SID_OTHER, CID_OTHER_VALIDATE_RSP, pdu, &answer)
-}
-
-/// A hash of minutes and how many failures each of them saw. All processes share it.
-fn failures_key(name: &str) -> String {
-    format!("login_failures_{name}")
-}
-
-const MINUTE_S: u32 = 60;
-
-fn known_failures(business: &Business, name: &str, now: u32) -> Result<usize, HandlerError> {
-    let minutes = business.cache.cache_conn(TOKEN)?.hget_all(&failures_key(name))?;
-    let counts = |(minute, count): (&String, &String)| {
-        let minute: u32 = minute.parse().ok()?;
-        let fresh = now.saturating_sub(minute.saturating_mul(MINUTE_S)) <= FAILURE_WINDOW_S;
-        fresh.then(|| count.parse().unwrap_or(0))
-    };
-    Ok(minutes.iter().filter_map(counts).sum())
-}
-
-/// Counts a failure and forgets the minutes that no longer count.
-fn add_known_failure(business: &Business, name: &str, now: u32) -> Result<(), HandlerError> {
-    let key = failures_key(name);
-    let mut cache = business.cache.cache_conn(TOKEN)?;
-    let minute = now / MINUTE_S;
-    cache.hincr_by(&key, &minute.to_string(), 1)?;
-    let oldest = minute.saturating_sub(FAILURE_WINDOW_S / MINUTE_S);
-    for old in cache.hget_all(&key)?.into_keys() {
-        if old.parse().is_ok_and(|minute: u32| minute < oldest) {
-            cache.hdel(&key, &old)?;
-        }
-    }
-    Ok(())
-}
-
-/// When logins under names that nobody has were tried. They are refused like those of a known
-/// name, so that the difference tells nobody which names exist.
-#[derive(Debug, Default)]
-pub struct UnknownLogins {
-    by_name: Mutex<HashMap<String, Vec<u32>>>,
-}
-
-impl UnknownLogins {
-    fn count(&self, name: &str, now: u32) -> usize {
-        let by_name = self.by_name.lock();
-        by_name.get(name).map_or(0, |times| times.iter().filter(|&&at| is_fresh(at, now)).count())
-    }
-
-    fn add(&self, name: &str, now: u32) {
-        let mut by_name = self.by_name.lock();
-        if by_name.len() >= UNKNOWN_NAMES_MAX && !by_name.contains_key(name) {
-            by_name.retain(|_, times| times.iter().any(|&at| is_fresh(at, now)));
-            if by_name.len() >= UNKNOWN_NAMES_MAX {
-                by_name.clear();
-            }
-        }
-        let times = by_name.entry(name.to_owned()).or_default();
-        times.retain(|&at| is_fresh(at, now));
-        if times.len() <= FAILURES_MAX {
-            times.push(now);
-        }
-    }
-}
-
-fn is_fresh(at: u32, now: u32) -> bool {
-    now.saturating_sub(at) <= FAILURE_WINDOW_S
 }

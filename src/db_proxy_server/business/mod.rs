@@ -13,6 +13,7 @@ pub mod group_action;
 pub mod group_model;
 pub mod inter_login;
 pub mod login;
+pub mod login_failures;
 pub mod message_batch;
 pub mod message_content;
 pub mod message_counter;
@@ -57,7 +58,7 @@ pub struct Business {
     /// The pools of cache connections.
     pub cache: CacheManager,
     /// Failed logins under names that nobody has.
-    pub unknown_logins: login::UnknownLogins,
+    pub unknown_logins: login_failures::UnknownLogins,
     /// Longest message that is stored, in bytes; a longer one is refused.
     pub msg_len_max: usize,
     /// The cipher of message texts.

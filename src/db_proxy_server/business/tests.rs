@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use prost::Message;
 
-use super::login::{FAILURE_WINDOW_S, FAILURES_MAX, UnknownLogins};
+use super::login_failures::{
+    FAILURE_WINDOW_S, FAILURES_MAX, FAILURES_PER_NAME_MAX, UNKNOWN_NAMES_MAX, UnknownLogins,
+};
 use super::msg_ids::MsgIds;
 use super::password::PasswordForm;
 use super::refusal::refusal;
 use super::relation_model::Relations;
 use super::{Business, depart_action, login, user_action};
+use crate::base::attach_data::PduAttachData;
 use crate::base::config_file_reader::ConfigFileReader;
 use crate::base::enc_dec::Aes;
 use crate::base::http_client::HttpClient;
@@ -108,17 +111,28 @@ impl Bed {
         (answer.as_pdu().command_id(), answer.as_pdu().decode().unwrap())
     }
 
+    /// As an msg_server of the original has it checked.
     fn login(&self, name: &str, password: &str) -> ImValidateRsp {
+        self.login_with(name, password, b"mine")
+    }
+
+    /// As our msg_server has it checked for a client of this class of address.
+    fn login_from(&self, origin: &str, name: &str, password: &str) -> u32 {
+        let attach = PduAttachData::new(1, 7, origin.as_bytes()).encode();
+        self.login_with(name, password, &attach).result_code
+    }
+
+    fn login_with(&self, name: &str, password: &str, attach: &[u8]) -> ImValidateRsp {
         let msg = ImValidateReq {
             user_name: name.to_owned(),
             password: md5_hex(password.as_bytes()),
-            attach_data: Some(b"mine".as_slice().into()),
+            attach_data: Some(attach.to_vec().into()),
         };
         let (command_id, answer) = self.ask::<ImValidateRsp>(login::do_login, &msg);
         assert_eq!(command_id, CID_OTHER_VALIDATE_RSP);
         assert_eq!(
             (answer.user_name.as_str(), answer.attach_data.as_deref()),
-            (name, Some(&b"mine"[..]))
+            (name, Some(attach))
         );
         answer
     }
@@ -191,6 +205,47 @@ fn f11_a_login_that_succeeds_clears_the_failures() {
         }
         assert_eq!(bed.login("alice", "secret").result_code, 0);
     }
+}
+
+#[test]
+fn f11_who_guesses_passwords_locks_out_himself_and_not_the_owner() {
+    let bed = bed();
+    bed.add_user(5, "alice", 10);
+    for name in ["alice", "nobody"] {
+        for _ in 0..=FAILURES_MAX {
+            assert_eq!(bed.login_from("192.0.2.0/24", name, "wrong"), 1);
+        }
+        assert_eq!(bed.login_from("192.0.2.0/24", name, "secret"), 6, "{name}");
+        assert_ne!(bed.login_from("198.51.100.0/24", name, "secret"), 6, "{name}");
+        assert_ne!(bed.login(name, "secret").result_code, 6, "{name}");
+        // That the owner logs in elsewhere forgives nothing.
+        assert_eq!(bed.login_from("192.0.2.0/24", name, "secret"), 6, "{name}");
+    }
+}
+
+#[test]
+fn f11_guesses_from_many_places_are_too_many_together() {
+    let bed = bed();
+    bed.add_user(5, "alice", 10);
+    for name in ["alice", "nobody"] {
+        for place in 0..=FAILURES_PER_NAME_MAX {
+            assert_eq!(bed.login_from(&format!("192.0.{place}.0/24"), name, "wrong"), 1);
+        }
+        assert_eq!(bed.login_from("198.51.100.0/24", name, "secret"), 6, "{name}");
+    }
+}
+
+#[test]
+fn f11_names_that_nobody_has_are_remembered_within_bounds() {
+    let unknown = UnknownLogins::default();
+    let is_known = |name: &str| unknown.are_too_many(name, "", NOW);
+    for _ in 0..=FAILURES_MAX {
+        unknown.add("first", "", NOW);
+    }
+    (1..UNKNOWN_NAMES_MAX).for_each(|at| unknown.add(&format!("name {at}"), "", NOW));
+    assert!(is_known("first"));
+    unknown.add("one more", "", NOW);
+    assert!(!is_known("first"), "rather forgotten than kept for ever");
 }
 
 #[test]

@@ -3,13 +3,15 @@
 use log::{debug, info};
 
 use super::{MsgConn, State, send_user_status_update};
-use crate::base::attach_data::DbAttachData;
+use crate::base::address_class::address_class;
+use crate::base::attach_data::msg_server::ATTACH_TYPE_HANDLE;
+use crate::base::attach_data::{DbAttachData, PduAttachData};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::base::public_define::{CLIENT_VERSION_PREFIX, client_type_is_mobile};
+use crate::msg_server::Cx;
 use crate::msg_server::db_serv_conn::{DbRange, send_to_db};
 use crate::msg_server::im_user::{self, UserConn};
 use crate::msg_server::route_serv_conn::{self, KickUser};
-use crate::msg_server::{Cx, relay};
 use crate::netlib::{ConnLimits, NetHandle};
 use crate::pb::base_define::{ClientType, KickReasonType, ResultType, UserInfo, UserStatType};
 use crate::pb::cmd::*;
@@ -59,7 +61,7 @@ impl MsgConn {
         let req = ImValidateReq {
             user_name: msg.user_name.clone(),
             password: msg.password,
-            attach_data: Some(relay::handle_attach(this).into()),
+            attach_data: Some(login_attach(cx, this).into()),
         };
         let req = ImPdu::encode(SID_OTHER, CID_OTHER_VALIDATE_REQ, pdu.seq_num(), &req);
         let db_conn = match missing {
@@ -182,6 +184,13 @@ impl MsgConn {
         cx.net.send_msg(this, header, &ImKickPcClientRsp { user_id, result_code });
         Ok(())
     }
+}
+
+/// The attach data of a login: who asks, and from where, so that db_proxy_server can tell one who
+/// guesses passwords from the owner of the name (F11).
+fn login_attach(cx: &Cx<'_>, this: NetHandle) -> Vec<u8> {
+    let origin = cx.net.peer_addr(this).map(|addr| address_class(addr.ip())).unwrap_or_default();
+    PduAttachData::new(ATTACH_TYPE_HANDLE, this.to_u32(), origin.as_bytes()).encode()
 }
 
 /// C++: msg_server/DBServConn.cpp CDBServConn::_HandleValidateResponse

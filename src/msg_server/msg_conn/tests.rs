@@ -1,7 +1,7 @@
 //! Logins, kicks and messages, without sockets.
 
 use super::*;
-use crate::base::attach_data::DbAttachData;
+use crate::base::attach_data::{DbAttachData, PduAttachData};
 use crate::base::public_define::CLIENT_VERSION_PREFIX;
 use crate::msg_server::db_serv_conn::{DbServConn, STOP_RECV_MS};
 use crate::msg_server::login_serv_conn::LoginServConn;
@@ -23,6 +23,18 @@ fn assert_refused(bed: &mut Bed, conn: NetHandle, result_code: ResultType) {
     let res: ImLoginRes = pdu.as_pdu().decode().unwrap();
     assert_eq!((res.result_code, res.server_time), (result_code.into(), NOW));
     assert!(!bed.net.is_open(conn) && bed.srv.msg_conns.get(conn).is_none());
+}
+
+#[test]
+fn f11_db_proxy_server_is_told_where_a_login_comes_from() {
+    let mut bed = bed();
+    let (conn, db) = (bed.client(), bed.db[0]);
+    bed.set_peer(conn, "192.0.2.7");
+    bed.ask(conn, CID_LOGIN_REQ_USERLOGIN, &login_req(5, WINDOWS)).unwrap();
+    let req: ImValidateReq = bed.one(db, CID_OTHER_VALIDATE_REQ);
+    let attach_data = req.attach_data.unwrap();
+    let attach = PduAttachData::parse(&attach_data).unwrap();
+    assert_eq!((attach.handle, attach.pdu), (conn.to_u32(), &b"192.0.2.0/24"[..]));
 }
 
 #[test]
