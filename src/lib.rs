@@ -33,6 +33,7 @@
 //!   kinds of servers, and what passes between them.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //! - [`client`]: the other side of the protocol, for bots, tools and tests.
+//! - [`tool`]: `teamtalk`, the tool to run, operate, use and measure an installation.
 //!
 //! The layout follows the C++ original: a directory per C++ directory, a file per C++ class, and a
 //! `C++:` line at every item that has an origin. `docs/cpp-map.md` is the index of those lines,
@@ -65,3 +66,4 @@ pub mod netlib;
 pub mod pb;
 pub mod route_server;
 pub mod storage;
+pub mod tool;

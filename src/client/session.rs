@@ -189,7 +189,12 @@ impl UserSession {
         Ok(missed.iter().find(mine).map(|message| message.msg_id))
     }
 
-    fn connect(&mut self) -> Result<(), ClientError> {
+    /// Connects now and once. [`next_update`](Self::next_update) does it by itself, again and
+    /// again; this is for who wants to know the first failure.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn connect(&mut self) -> Result<(), ClientError> {
         let addr = match &self.server {
             Server::Login(login_server) => discovery::msg_server(login_server)?.prior,
             Server::Msg(addr) => addr.clone(),

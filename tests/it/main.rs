@@ -16,3 +16,4 @@ mod running; // services in threads, and their peers
 mod site; // all the servers of a chat
 mod storage; // one contract for all drivers, pools, schema, faults
 mod tidy; // rules that tools can check: documents, citations, lengths, layers
+mod tool; // `teamtalk`, as scripts use it

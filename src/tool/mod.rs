@@ -1,0 +1,109 @@
+//! `teamtalk`, the one tool to run, operate, use and measure an installation.
+//!
+//! - [`account`]: who logs in, and where: options that several commands share.
+//! - [`files`]: files the tool writes.
+//! - [`output`]: what commands print: tables for people, JSON for programs.
+//! - [`talk`]: `send` and `listen`.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, 4 no server answers.
+
+pub mod account;
+pub mod files;
+pub mod output;
+pub mod talk;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::base::http_client::HttpClientError;
+use crate::client::ClientError;
+use output::Output;
+
+/// The exit code of a refusal: wrong password, no such group, and the like.
+pub const REFUSED: u8 = 3;
+
+/// The exit code when nobody answers.
+pub const UNREACHABLE: u8 = 4;
+
+/// Runs, operates, uses and measures a TeamTalk installation
+#[derive(Debug, Parser)]
+#[command(name = "teamtalk", version, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, \
+                        4 no server answers.")]
+struct Tool {
+    /// Print JSON, one value a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send a message
+    Send(talk::Send),
+    /// Print messages as they come
+    Listen(talk::Listen),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Runs the tool from `main` on.
+pub fn main() -> ExitCode {
+    let tool = Tool::parse();
+    let output = Output::new(tool.json);
+    let result = match tool.command {
+        Command::Send(send) => send.run(&output),
+        Command::Listen(listen) => listen.run(&output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to be told when standard error is closed.
+            let _ = writeln!(io::stderr(), "teamtalk: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused { .. } | ClientError::Kicked { .. }) => REFUSED,
+        Some(
+            ClientError::Io(_)
+            | ClientError::Closed
+            | ClientError::TimedOut { .. }
+            | ClientError::LoginServer(HttpClientError::Io(_)),
+        ) => UNREACHABLE,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_of_all_commands_are_consistent() {
+        Tool::command().debug_assert();
+    }
+
+    #[test]
+    fn scripts_can_tell_failures_apart() {
+        let refused = ClientError::Refused { what: String::new(), code: 6 };
+        for (error, code) in [(refused, REFUSED), (ClientError::Closed, UNREACHABLE)] {
+            assert_eq!(exit_code(&anyhow::Error::from(error).context("more words")), code);
+        }
+        assert_eq!(exit_code(&anyhow::anyhow!("no such file")), 1);
+    }
+}
