@@ -8,6 +8,7 @@ use log::debug;
 use super::core::Core;
 use super::error::ClientError;
 use super::event::{Event, Session};
+use super::tls::TlsClient;
 use super::wire::{Wire, now};
 use crate::base::md5::md5_hex;
 use crate::base::public_define::CLIENT_VERSION_PREFIX;
@@ -115,8 +116,22 @@ impl Client {
     /// # Errors
     /// Nobody answers there in time, or the key is not 32 bytes long.
     pub fn connect(addr: &str, aes_key: &[u8]) -> Result<Self, ClientError> {
+        Self::over(addr, aes_key, None)
+    }
+
+    /// The same over TLS: `addr` is that of the msg_server's TLS listener, and its host the name
+    /// in the server's certificate.
+    ///
+    /// # Errors
+    /// Nobody answers there in time, or the key is not 32 bytes long. That the server is not whom
+    /// it should be shows with the login.
+    pub fn connect_tls(addr: &str, aes_key: &[u8], tls: &TlsClient) -> Result<Self, ClientError> {
+        Self::over(addr, aes_key, Some(tls))
+    }
+
+    fn over(addr: &str, aes_key: &[u8], tls: Option<&TlsClient>) -> Result<Self, ClientError> {
         let core = Core::new(aes_key)?;
-        let wire = Wire::connect(addr, TIMEOUT)?;
+        let wire = Wire::connect(addr, tls, TIMEOUT)?;
         Ok(Self {
             wire,
             core,

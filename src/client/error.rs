@@ -51,6 +51,9 @@ pub enum ClientError {
     /// The answer of login_server is not what it should be.
     #[error("login_server: {0} is missing in its answer")]
     NoSuchKey(&'static str),
+    /// The certificates to trust cannot be read, or the name of the server is none.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// A transferred file is not what was announced.
     #[error("file: {0}")]
     File(&'static str),

@@ -257,7 +257,7 @@ impl FileServer {
     ) -> Result<Self, ClientError> {
         let mut last = ClientError::File("no file_server is known");
         for addr in &transfer.addrs {
-            match Wire::connect(&format!("{}:{}", addr.ip, addr.port), FILE_SERVER_TIMEOUT) {
+            match Wire::connect(&format!("{}:{}", addr.ip, addr.port), None, FILE_SERVER_TIMEOUT) {
                 Ok(wire) => {
                     let task_id = transfer.task_id.clone();
                     let mut conn = Self { wire, input: Vec::new(), seq_num: 0, user_id, task_id };

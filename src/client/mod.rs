@@ -10,6 +10,7 @@
 //! files       a connection to file_server: sending and fetching
 //! session     a user who stays connected: reconnects, and misses and repeats nothing
 //! wire        bytes over a socket, with time-outs
+//! tls         whom a client trusts
 //! error       what can go wrong
 //! ```
 //!
@@ -46,6 +47,7 @@ pub mod event;
 pub mod files;
 pub mod requests;
 pub mod session;
+pub mod tls;
 
 mod wire;
 
@@ -57,3 +59,4 @@ pub use error::ClientError;
 pub use event::{Event, Message, Session};
 pub use files::Transfer;
 pub use session::{Server, Update, UserSession};
+pub use tls::TlsClient;

@@ -10,6 +10,7 @@ use super::blocking::{Client, Login, TIMEOUT};
 use super::discovery;
 use super::error::ClientError;
 use super::event::{Event, Message, Session};
+use super::tls::TlsClient;
 use super::wire::now;
 use crate::pb::base_define::{ResultType, UserInfo};
 
@@ -23,12 +24,30 @@ pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
 const PAGE: u32 = 100;
 
 /// How a user finds his msg_server.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Server {
     /// Asks this login_server, `host:port` of its HTTP listener, every time.
     Login(String),
     /// Always goes to this msg_server, `host:port`.
     Msg(String),
+    /// Always goes to this msg_server, over TLS.
+    MsgTls(String, TlsClient),
+}
+
+impl Server {
+    /// A new connection, without a login.
+    ///
+    /// # Errors
+    /// No server answers, or the key is not 32 bytes long.
+    pub fn connect(&self, aes_key: &[u8]) -> Result<Client, ClientError> {
+        match self {
+            Self::Login(login_server) => {
+                Client::connect(&discovery::msg_server(login_server)?.prior, aes_key)
+            }
+            Self::Msg(addr) => Client::connect(addr, aes_key),
+            Self::MsgTls(addr, tls) => Client::connect_tls(addr, aes_key, tls),
+        }
+    }
 }
 
 /// What happens to a user who stays connected.
@@ -195,11 +214,7 @@ impl UserSession {
     /// # Errors
     /// Why there is no connection.
     pub fn connect(&mut self) -> Result<(), ClientError> {
-        let addr = match &self.server {
-            Server::Login(login_server) => discovery::msg_server(login_server)?.prior,
-            Server::Msg(addr) => addr.clone(),
-        };
-        let mut client = Client::connect(&addr, &self.aes_key)?;
+        let mut client = self.server.connect(&self.aes_key)?;
         let user = client.login(&self.login)?;
         let mut updates = vec![Update::Connected(Box::new(user))];
         let missed = self.catch_up(&mut client)?;

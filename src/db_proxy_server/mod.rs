@@ -29,7 +29,6 @@ use std::num::NonZeroUsize;
 use anyhow::Context;
 use log::{info, warn};
 
-use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
 use crate::base::enc_dec::Aes;
@@ -37,6 +36,7 @@ use crate::base::http_client::HttpClient;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::peers::Peers;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use crate::storage::{CacheManager, DbManager};
 use business::Business;
@@ -67,8 +67,8 @@ pub struct DbProxyServerConfig {
     pub listen_ip: String,
     /// `ListenPort`.
     pub listen_port: u16,
-    /// `AllowIP`: who may connect.
-    pub allow_ip: AllowList,
+    /// `AllowIP`, `PeerTls…`: who may connect.
+    pub peers: Peers,
     /// `ThreadNum`: workers.
     pub thread_num: NonZeroUsize,
     /// `MaxMsgLen`: longest message that is stored, in bytes.
@@ -100,7 +100,7 @@ impl DbProxyServerConfig {
         Ok(Self {
             listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
             listen_port: config.get("ListenPort")?,
-            allow_ip: config.get_opt("AllowIP")?.unwrap_or_default(),
+            peers: Peers::read(config, "AllowIP")?,
             thread_num: config.get("ThreadNum")?,
             msg_len_max: config.get_or("MaxMsgLen", MSG_LEN_MAX)?,
             msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
@@ -148,11 +148,9 @@ impl DbProxyServer {
         let aes = Aes::new(config.aes_key.as_bytes()).context("aesKey")?;
         config.db.migrate()?;
         let mut dispatch = EventDispatch::new()?;
-        let options = ListenOptions {
-            conn_max: CONN_MAX,
-            allow: config.allow_ip,
-            ..ListenOptions::new(ConnLimits::SERVER)
-        };
+        let options =
+            ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(ConnLimits::SERVER) };
+        let options = config.peers.only(options);
         let addrs =
             dispatch.listen_on::<ProxyConn>(&config.listen_ip, config.listen_port, options)?;
         let business = Business {
@@ -213,12 +211,12 @@ pub fn run(config: DbProxyServerConfig, clock: fn() -> u32) -> anyhow::Result<()
     if let Err(error) = raise_open_files_limit() {
         warn!("the limit of open files stays as it is: {error}");
     }
-    let allowed = config.allow_ip.clone();
+    let peers = config.peers.clone();
     let (mut dispatch, mut srv, addrs) = DbProxyServer::dispatch(config, clock)?;
     let signals = [Signal::Terminate, Signal::Interrupt, Signal::Hangup];
     dispatch.handle_signals(&signals, on_signal)?;
     for addr in addrs {
-        info!("listening addr={addr} allowed={allowed}");
+        info!("listening addr={addr} {peers}");
     }
     dispatch.start_dispatch(&mut srv)?;
     Ok(())

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use super::proxy_conn::STUCK_MS;
 use super::*;
+use crate::base::allow_list::AllowList;
 use crate::base::command_line::CommonOptions;
 use crate::netlib::keepalive::{SERVER_HEARTBEAT_INTERVAL_MS, SERVER_TIMEOUT_MS};
 use crate::netlib::testing::TestBed;
+use crate::netlib::tls::with_tls_files;
 
 const SAMPLE: &str = include_str!("../../conf/dbproxyserver.conf");
 
@@ -26,7 +28,7 @@ fn read(text: &str) -> DbProxyServerConfig {
 fn f10_the_sample_configuration_is_complete_and_listens_on_loopback() {
     let safe = read(SAMPLE);
     assert_eq!((safe.listen_ip.as_str(), safe.listen_port), ("127.0.0.1", 10600));
-    assert_eq!((safe.allow_ip, safe.msg_len_max), (AllowList::default(), MSG_LEN_MAX));
+    assert_eq!((safe.peers.allow, safe.msg_len_max), (AllowList::default(), MSG_LEN_MAX));
     assert!(!safe.cache.is_shared("unread"), "no server is needed");
     // On servers, with every key that the sample only mentions.
     let embedded = |line: &&str| {
@@ -48,10 +50,12 @@ fn f10_the_sample_configuration_is_complete_and_listens_on_loopback() {
         others.extend(of(pool, "unread"));
     }
     text.extend(others);
-    let servers = read(&text.join("\n"));
+    let directory = tempfile::tempdir().unwrap();
+    let servers = read(&with_tls_files(&text.join("\n"), directory.path()));
+    assert!(servers.peers.tls.is_some());
     assert!(servers.cache.is_shared("unread") && servers.cache.is_shared("group_member"));
-    assert!(servers.allow_ip.allows("10.9.9.9".parse().unwrap()));
-    assert!(!servers.allow_ip.allows("192.0.2.1".parse().unwrap()));
+    assert!(servers.peers.allow.allows("10.9.9.9".parse().unwrap()));
+    assert!(!servers.peers.allow.allows("192.0.2.1".parse().unwrap()));
 }
 
 #[test]

@@ -25,11 +25,12 @@ use std::net::SocketAddr;
 
 use log::{info, warn};
 
-use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
 use crate::base::signals::Signal;
 use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::peers::Peers;
+use crate::netlib::tls::ClientListener;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, NetHandle};
 use http_conn::HttpConn;
 use ip_parser::IpParser;
@@ -49,20 +50,16 @@ pub const CLIENT_LIMITS: ConnLimits =
 /// What the configuration file says.
 #[derive(Clone, Debug)]
 pub struct LoginServerConfig {
-    /// `ClientListenIP`: addresses or host names, separated by `;`.
-    pub client_listen_ip: String,
-    /// `ClientPort`.
-    pub client_port: u16,
-    /// `HttpListenIP`: addresses or host names, separated by `;`.
-    pub http_listen_ip: String,
-    /// `HttpPort`.
-    pub http_port: u16,
+    /// `ClientListenIP`, `ClientPort`, `TlsClientPort`: for PDUs of clients.
+    pub client_listen: ClientListener,
+    /// `HttpListenIP`, `HttpPort`, `TlsHttpPort`: for HTTP requests of clients.
+    pub http_listen: ClientListener,
     /// `MsgServerListenIP`: addresses or host names, separated by `;`.
     pub msg_server_listen_ip: String,
     /// `MsgServerPort`.
     pub msg_server_port: u16,
-    /// `MsgServerAllowIP`: which msg_servers may connect.
-    pub msg_server_allow_ip: AllowList,
+    /// `MsgServerAllowIP`, `PeerTls…`: which msg_servers may connect.
+    pub msg_servers: Peers,
     /// `msfs`: where clients find pictures and voice.
     ///
     /// C++: login_server/login_server.cpp strMsfsUrl
@@ -82,14 +79,13 @@ impl LoginServerConfig {
     /// A key is missing, or its value is wrong.
     pub fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
         let mut hosts = |key: &str| Ok(config.get::<HostList>(key)?.0.join(";"));
+        let (client_hosts, http_hosts) = (hosts("ClientListenIP")?, hosts("HttpListenIP")?);
         Ok(Self {
-            client_listen_ip: hosts("ClientListenIP")?,
-            http_listen_ip: hosts("HttpListenIP")?,
             msg_server_listen_ip: hosts("MsgServerListenIP")?,
-            client_port: config.get("ClientPort")?,
-            http_port: config.get("HttpPort")?,
+            client_listen: ClientListener::read(config, client_hosts, "ClientPort")?,
+            http_listen: ClientListener::read(config, http_hosts, "HttpPort")?,
             msg_server_port: config.get("MsgServerPort")?,
-            msg_server_allow_ip: config.get_opt("MsgServerAllowIP")?.unwrap_or_default(),
+            msg_servers: Peers::read(config, "MsgServerAllowIP")?,
             msfs_url: config.get("msfs")?,
             discovery: config.get("discovery")?,
             ip_parser: IpParser::read(config)?,
@@ -153,27 +149,16 @@ impl LoginServer {
     ) -> io::Result<(EventDispatch<Self>, Self, LoginServerAddrs)> {
         let mut dispatch = EventDispatch::new()?;
         let client_options = ListenOptions::new(CLIENT_LIMITS);
-        let msg_server_options = ListenOptions {
-            conn_max: MSG_SERV_CONN_MAX,
-            allow: config.msg_server_allow_ip.clone(),
-            ..ListenOptions::new(ConnLimits::SERVER)
-        };
+        let msg_server_options =
+            ListenOptions { conn_max: MSG_SERV_CONN_MAX, ..ListenOptions::new(ConnLimits::SERVER) };
         let addrs = LoginServerAddrs {
-            client: dispatch.listen_on::<ClientConn>(
-                &config.client_listen_ip,
-                config.client_port,
-                client_options.clone(),
-            )?,
+            client: config.client_listen.listen::<ClientConn>(&mut dispatch, &client_options)?,
             msg_server: dispatch.listen_on::<MsgServConn>(
                 &config.msg_server_listen_ip,
                 config.msg_server_port,
-                msg_server_options,
+                config.msg_servers.only(msg_server_options),
             )?,
-            http: dispatch.listen_on::<HttpConn>(
-                &config.http_listen_ip,
-                config.http_port,
-                client_options,
-            )?,
+            http: config.http_listen.listen::<HttpConn>(&mut dispatch, &client_options)?,
         };
         login_conn::init_login_conn(dispatch.net());
         http_conn::init_http_conn(dispatch.net());
@@ -222,13 +207,15 @@ pub fn run(config: LoginServerConfig) -> io::Result<()> {
     let (mut dispatch, mut srv, addrs) = LoginServer::dispatch(&config)?;
     dispatch.handle_signals(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup], on_signal)?;
     for addr in addrs.client {
-        info!("listening addr={addr} for=clients");
+        let tls = config.client_listen.is_tls(addr.port());
+        info!("listening addr={addr} for=clients tls={tls}");
     }
     for addr in addrs.http {
-        info!("listening addr={addr} for=http");
+        let tls = config.http_listen.is_tls(addr.port());
+        info!("listening addr={addr} for=http tls={tls}");
     }
     for addr in addrs.msg_server {
-        info!("listening addr={addr} for=msg_servers allowed={}", config.msg_server_allow_ip);
+        info!("listening addr={addr} for=msg_servers {}", config.msg_servers);
     }
     dispatch.start_dispatch(&mut srv)
 }
@@ -251,8 +238,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::base::allow_list::AllowList;
     use crate::base::command_line::CommonOptions;
     use crate::netlib::testing::TestBed;
+    use crate::netlib::tls::with_tls_files;
 
     const SAMPLE: &str = include_str!("../../conf/loginserver.conf");
 
@@ -280,9 +269,9 @@ mod tests {
         };
         let safe = read(SAMPLE);
         assert_eq!(safe.msg_server_listen_ip, "127.0.0.1");
-        let ports = [safe.client_port, safe.http_port, safe.msg_server_port];
-        assert_eq!(ports, [8008, 8080, 8100]);
-        assert_eq!(safe.msg_server_allow_ip, AllowList::default());
+        let ports = (safe.client_listen.port, safe.http_listen.port, safe.msg_server_port);
+        assert_eq!(ports, (Some(8008), Some(8080), 8100));
+        assert_eq!(safe.msg_servers.allow, AllowList::default());
         // With every key that the sample only mentions.
         let text: Vec<_> = SAMPLE
             .lines()
@@ -291,9 +280,12 @@ mod tests {
                 _ => line,
             })
             .collect();
-        let full = read(&text.join("\n"));
-        assert!(full.msg_server_allow_ip.allows("10.9.9.9".parse().unwrap()));
-        assert!(!full.msg_server_allow_ip.allows("192.0.2.1".parse().unwrap()));
+        let directory = tempfile::tempdir().unwrap();
+        let full = read(&with_tls_files(&text.join("\n"), directory.path()));
+        assert!(full.msg_servers.tls.is_some());
+        assert!(full.client_listen.tls.is_some() && full.http_listen.tls.is_some());
+        assert!(full.msg_servers.allow.allows("10.9.9.9".parse().unwrap()));
+        assert!(!full.msg_servers.allow.allows("192.0.2.1".parse().unwrap()));
         assert!(!full.ip_parser.is_telecom("192.0.2.1".parse().unwrap()));
     }
 

@@ -473,11 +473,11 @@ mod tests {
     use crate::base::http_parser_wrapper::HttpLimits;
     use crate::msfs::{MsfsConfig, UploadLimits};
     use crate::netlib::testing::TestBed;
+    use crate::netlib::tls::ClientListener;
 
     fn bed(dir: &tempfile::TempDir) -> TestBed<Msfs> {
         let config = MsfsConfig {
-            listen_ip: "127.0.0.1".to_owned(),
-            listen_port: 0,
+            listen: ClientListener { hosts: "127.0.0.1".to_owned(), port: Some(0), tls: None },
             base_dir: dir.path().to_owned(),
             post_thread_count: std::num::NonZeroUsize::MIN,
             get_thread_count: std::num::NonZeroUsize::MIN,

@@ -34,6 +34,7 @@ use crate::base::config_value::HostList;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::tls::ClientListener;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use file_manager::{FILE_SIZE_MAX, FileManager};
 use http_conn::HttpConn;
@@ -58,10 +59,8 @@ const GET_QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(CONN_MAX).expect("a number
 /// What the configuration file says.
 #[derive(Clone, Debug)]
 pub struct MsfsConfig {
-    /// `ListenIP`: addresses or host names, separated by `;`.
-    pub listen_ip: String,
-    /// `ListenPort`.
-    pub listen_port: u16,
+    /// `ListenIP`, `ListenPort`, `TlsListenPort`: where clients connect.
+    pub listen: ClientListener,
     /// `BaseDir`: where files lie.
     pub base_dir: PathBuf,
     /// `PostThreadCount`: workers for uploads.
@@ -93,9 +92,9 @@ impl MsfsConfig {
     pub fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
         config.get_opt::<u64>("FileCnt")?;
         config.get_opt::<u64>("FilesPerDir")?;
+        let hosts = config.get::<HostList>("ListenIP")?.0.join(";");
         Ok(Self {
-            listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
-            listen_port: config.get("ListenPort")?,
+            listen: ClientListener::read(config, hosts, "ListenPort")?,
             base_dir: config.get::<String>("BaseDir")?.into(),
             post_thread_count: config.get("PostThreadCount")?,
             get_thread_count: config.get("GetThreadCount")?,
@@ -142,8 +141,7 @@ impl Msfs {
         };
         let limits = ConnLimits { message_len_max: HTTP_UPLOAD_MAX as u32, ..ConnLimits::CLIENT };
         let options = ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(limits) };
-        let addrs =
-            dispatch.listen_on::<HttpConn>(&config.listen_ip, config.listen_port, options)?;
+        let addrs = config.listen.listen::<HttpConn>(&mut dispatch, &options)?;
         http_conn::init_http_conn(dispatch.net());
         Ok((dispatch, srv, addrs))
     }
@@ -162,7 +160,8 @@ pub fn run(config: MsfsConfig) -> io::Result<()> {
     let (mut dispatch, mut srv, addrs) = Msfs::dispatch(&config)?;
     dispatch.handle_signals(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup], on_signal)?;
     for addr in addrs {
-        info!("listening addr={addr} dir={}", config.base_dir.display());
+        let tls = config.listen.is_tls(addr.port());
+        info!("listening addr={addr} tls={tls} dir={}", config.base_dir.display());
     }
     dispatch.start_dispatch(&mut srv)
 }
@@ -184,6 +183,7 @@ mod tests {
 
     use super::*;
     use crate::base::slog::LogOptions;
+    use crate::netlib::tls::with_tls_files;
 
     fn config(text: &str) -> ConfigFileReader {
         ConfigFileReader::parse(Path::new("msfs.conf"), text.as_bytes())
@@ -200,7 +200,7 @@ mod tests {
             read
         };
         let safe = read(sample);
-        assert_eq!((safe.listen_ip.as_str(), safe.listen_port), ("127.0.0.1", 8700));
+        assert_eq!((safe.listen.hosts.as_str(), safe.listen.port), ("127.0.0.1", Some(8700)));
         assert_eq!(safe.upload_limits.secret, None);
         // With every key that the sample only mentions.
         let text: Vec<_> = sample
@@ -210,7 +210,10 @@ mod tests {
                 _ => line,
             })
             .collect();
-        let limits = read(&text.join("\n")).upload_limits;
+        let directory = tempfile::tempdir().unwrap();
+        let full = read(&with_tls_files(&text.join("\n"), directory.path()));
+        assert!(full.listen.tls.is_some());
+        let limits = full.upload_limits;
         assert!(limits.secret.is_some());
         assert!(!limits.allow_ip.allows("192.0.2.1".parse().unwrap()));
     }

@@ -47,6 +47,8 @@ use crate::base::enc_dec::Aes;
 use crate::base::signals::Signal;
 use crate::base::unix_time::unix_time_ms;
 use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::peers::PeerTls;
+use crate::netlib::tls::ClientListener;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions};
 use db_serv_conn::DbServers;
 use fan_out::FanOuts;
@@ -69,10 +71,8 @@ pub const CONCURRENT_DB_CONN_CNT: usize = 10;
 /// What the configuration file says.
 #[derive(Clone, Debug)]
 pub struct MsgServerConfig {
-    /// `ListenIP`: addresses or host names, separated by `;`.
-    pub listen_ip: String,
-    /// `ListenPort`.
-    pub listen_port: u16,
+    /// `ListenIP`, `ListenPort`, `TlsListenPort`: where clients connect.
+    pub listen: ClientListener,
     /// `IpAddr1`: where clients of the first carrier reach this server.
     pub ip_addr1: String,
     /// `IpAddr2`: where all others do.
@@ -95,6 +95,8 @@ pub struct MsgServerConfig {
     pub push_servers: Vec<(String, u16)>,
     /// `FileServerIP<n>`, `FileServerPort<n>`.
     pub file_servers: Vec<(String, u16)>,
+    /// `PeerTls…`: how all these servers are proved to be ours, and this one to them.
+    pub peer_tls: Option<PeerTls>,
 }
 
 impl MsgServerConfig {
@@ -109,11 +111,11 @@ impl MsgServerConfig {
             config.get::<Host>("DBServerIP1")?;
             config.get::<u16>("DBServerPort1")?;
         }
+        let hosts = config.get::<HostList>("ListenIP")?.0.join(";");
         let ip_addr1: String = config.get("IpAddr1")?;
         let default_conns = NonZeroUsize::new(CONCURRENT_DB_CONN_CNT).expect("not zero");
         Ok(Self {
-            listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
-            listen_port: config.get("ListenPort")?,
+            listen: ClientListener::read(config, hosts, "ListenPort")?,
             ip_addr2: config.get_or("IpAddr2", ip_addr1.clone())?,
             ip_addr1,
             max_conn_cnt: config.get("MaxConnCnt")?,
@@ -126,6 +128,7 @@ impl MsgServerConfig {
             route_servers: config.read_server_config("RouteServerIP", "RouteServerPort")?,
             push_servers: config.read_server_config("PushServerIP", "PushServerPort")?,
             file_servers: config.read_server_config("FileServerIP", "FileServerPort")?,
+            peer_tls: PeerTls::read(config)?,
         })
     }
 }
@@ -176,11 +179,11 @@ impl MsgServer {
         Ok(Self {
             ip_addr1: config.ip_addr1.clone(),
             ip_addr2: config.ip_addr2.clone(),
-            listen_port: config.listen_port,
+            listen_port: config.listen.port.unwrap_or_default(),
             max_conn_cnt: config.max_conn_cnt,
             max_msg_cnt_per_second: config.max_msg_cnt_per_second,
             host_name: host_name(),
-            server_id: RandomState::new().hash_one(config.listen_port) as u32,
+            server_id: RandomState::new().hash_one(&config.listen.hosts) as u32,
             clock,
             aes,
             msg_conns: ConnMap::default(),
@@ -211,11 +214,13 @@ impl MsgServer {
             conn_max: config.max_conn_cnt as usize,
             ..ListenOptions::new(LOGIN_LIMITS)
         };
-        let addrs =
-            dispatch.listen_on::<MsgConn>(&config.listen_ip, config.listen_port, options)?;
+        let addrs = config.listen.listen::<MsgConn>(&mut dispatch, &options)?;
+        // Clients of the original are told this one, so it is the one in the clear if there is one.
         if let Some(addr) = addrs.first() {
             srv.listen_port = addr.port();
         }
+        let peer_tls = config.peer_tls.as_ref().map(PeerTls::connecting);
+        dispatch.net().set_outgoing_transport(peer_tls);
         srv.init(dispatch.net());
         Ok((dispatch, srv, addrs))
     }
@@ -277,7 +282,8 @@ pub fn run(config: MsgServerConfig) -> io::Result<()> {
         [Signal::Terminate, Signal::Interrupt, Signal::Hangup, Signal::User1, Signal::User2];
     dispatch.handle_signals(&signals, on_signal)?;
     for addr in addrs {
-        info!("listening addr={addr} for=clients max={}", config.max_conn_cnt);
+        let tls = config.listen.is_tls(addr.port());
+        info!("listening addr={addr} for=clients tls={tls} max={}", config.max_conn_cnt);
     }
     dispatch.start_dispatch(&mut srv)
 }

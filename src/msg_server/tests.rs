@@ -16,6 +16,7 @@ use super::*;
 use crate::base::command_line::CommonOptions;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader};
 use crate::netlib::testing::TestBed;
+use crate::netlib::tls::with_tls_files;
 use crate::netlib::{ConnHandler, NetHandle};
 use crate::pb::base_define::{ClientType, UserInfo, UserStatType};
 use crate::pb::cmd::*;
@@ -249,7 +250,7 @@ fn the_sample_configuration_is_complete() {
         read
     };
     let plain = read(SAMPLE);
-    assert_eq!((plain.listen_port, plain.max_conn_cnt), (8000, 100_000));
+    assert_eq!((plain.listen.port, plain.max_conn_cnt), (Some(8000), 100_000));
     assert_eq!((plain.db_servers.len(), plain.concurrent_db_conn_cnt.get()), (1, 2));
     // With every key that the sample only mentions.
     let text: Vec<_> = SAMPLE
@@ -259,7 +260,9 @@ fn the_sample_configuration_is_complete() {
             _ => line,
         })
         .collect();
-    let full = read(&text.join("\n"));
+    let directory = tempfile::tempdir().unwrap();
+    let full = read(&with_tls_files(&text.join("\n"), directory.path()));
+    assert!(full.listen.tls.is_some() && full.peer_tls.is_some());
     let counts = [&full.db_servers, &full.login_servers, &full.route_servers, &full.file_servers]
         .map(Vec::len);
     assert_eq!(counts, [2, 2, 2, 2]);

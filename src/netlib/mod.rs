@@ -40,10 +40,12 @@ pub mod keepalive;
 pub mod net_handle;
 pub mod open_files;
 pub mod options;
+pub mod peers;
 pub mod resolver;
 pub mod response_list;
 pub mod serv_info;
 pub mod timer;
+pub mod tls;
 pub mod transport;
 
 mod base_socket;
@@ -68,7 +70,7 @@ pub use options::{ConnLimits, ListenOptions};
 pub use response_list::ResponseList;
 pub use serv_info::ServList;
 pub use timer::Callback;
-pub use transport::Transport;
+pub use transport::{MakeTransport, Transport};
 
 use crate::base::im_pdu::{self, ImPdu, PduHeader};
 use im_conn::{ConnOps, ConnState, ImConn};
@@ -133,6 +135,8 @@ pub struct Netlib<S: 'static> {
     /// When a delayed connection may go on.
     delays: BinaryHeap<Reverse<(u64, NetHandle)>>,
     stats: NetStats,
+    /// What lies under the connections that are made from here.
+    outgoing: Option<MakeTransport>,
     running: bool,
 }
 
@@ -162,6 +166,7 @@ impl<S> Netlib<S> {
             fail_list: Vec::new(),
             delays: BinaryHeap::new(),
             stats: NetStats::default(),
+            outgoing: None,
             running: true,
         }
     }
@@ -176,6 +181,12 @@ impl<S> Netlib<S> {
         H: ConnHandler<Server = S>,
     {
         self.add_outgoing::<H>(Target::Addr(addr), limits)
+    }
+
+    /// What lies between socket and framing of every connection that is made from here on; all of
+    /// them lead to other servers.
+    pub fn set_outgoing_transport(&mut self, transport: Option<MakeTransport>) {
+        self.outgoing = transport;
     }
 
     /// The same with a host name, which a helper thread resolves; an address in text form is used
@@ -486,6 +497,9 @@ impl<S> Netlib<S> {
         H: ConnHandler<Server = S>,
     {
         let handle = self.add_conn(ConnOps::of::<H>(), limits, ConnState::Connecting)?;
+        if let Some(conn) = self.conns.get_mut(handle) {
+            conn.transport = self.outgoing.as_ref().map(MakeTransport::make);
+        }
         self.connect_list.push((handle, target));
         Some(handle)
     }

@@ -1,6 +1,6 @@
 //! The limits of a connection and the wishes of a listener.
 
-use super::transport::Transport;
+use super::transport::MakeTransport;
 use crate::base::allow_list::AllowList;
 
 /// What one connection may cost.
@@ -35,7 +35,7 @@ pub struct ListenOptions {
     /// Who may connect. A connection from elsewhere is closed at once.
     pub allow: AllowList,
     /// Makes what lies between socket and framing, such as TLS; `None` for nothing.
-    pub transport: Option<fn() -> Box<dyn Transport>>,
+    pub transport: Option<MakeTransport>,
 }
 
 impl ListenOptions {

@@ -5,6 +5,8 @@
 //! their own (handshake, ping), and know nothing of sockets, PDUs or handlers.
 
 use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 /// One connection's state between the wire and the plain bytes. Sans-io.
 pub trait Transport: Send + 'static {
@@ -26,4 +28,25 @@ pub trait Transport: Send + 'static {
 
     /// The last words before an orderly close.
     fn close(&mut self, wire: &mut Vec<u8>);
+}
+
+/// Makes the transport of each new connection of a listener.
+#[derive(Clone)]
+pub struct MakeTransport(Arc<dyn Fn() -> Box<dyn Transport> + Send + Sync>);
+
+impl MakeTransport {
+    /// By calling `make`.
+    pub fn new(make: impl Fn() -> Box<dyn Transport> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(&self) -> Box<dyn Transport> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for MakeTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MakeTransport")
+    }
 }

@@ -21,11 +21,11 @@ use std::net::SocketAddr;
 
 use log::{info, warn};
 
-use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
 use crate::base::signals::Signal;
 use crate::netlib::open_files::raise_open_files_limit;
+use crate::netlib::peers::Peers;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions};
 use route_conn::RouteConn;
 use user_info::UserInfoMap;
@@ -43,8 +43,8 @@ pub struct RouteServerConfig {
     pub listen_ip: String,
     /// `ListenMsgPort`.
     pub listen_msg_port: u16,
-    /// `AllowIP`: who may connect.
-    pub allow_ip: AllowList,
+    /// `AllowIP`, `PeerTls…`: who may connect.
+    pub peers: Peers,
 }
 
 impl RouteServerConfig {
@@ -56,7 +56,7 @@ impl RouteServerConfig {
         Ok(Self {
             listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
             listen_msg_port: config.get("ListenMsgPort")?,
-            allow_ip: config.get_opt("AllowIP")?.unwrap_or_default(),
+            peers: Peers::read(config, "AllowIP")?,
         })
     }
 }
@@ -84,11 +84,9 @@ impl RouteServer {
         config: &RouteServerConfig,
     ) -> io::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
         let mut dispatch = EventDispatch::new()?;
-        let options = ListenOptions {
-            conn_max: CONN_MAX,
-            allow: config.allow_ip.clone(),
-            ..ListenOptions::new(ConnLimits::SERVER)
-        };
+        let options =
+            ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(ConnLimits::SERVER) };
+        let options = config.peers.only(options);
         let addrs =
             dispatch.listen_on::<RouteConn>(&config.listen_ip, config.listen_msg_port, options)?;
         route_conn::init_route_conn_timer_callback(dispatch.net());
@@ -109,7 +107,7 @@ pub fn run(config: RouteServerConfig) -> io::Result<()> {
     let (mut dispatch, mut srv, addrs) = RouteServer::dispatch(&config)?;
     dispatch.handle_signals(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup], on_signal)?;
     for addr in addrs {
-        info!("listening addr={addr} allowed={}", config.allow_ip);
+        info!("listening addr={addr} {}", config.peers);
     }
     dispatch.start_dispatch(&mut srv)
 }
@@ -128,7 +126,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::base::allow_list::AllowList;
     use crate::base::command_line::CommonOptions;
+    use crate::netlib::tls::with_tls_files;
 
     fn config(text: &str) -> ConfigFileReader {
         ConfigFileReader::parse(Path::new("routeserver.conf"), text.as_bytes())
@@ -146,7 +146,7 @@ mod tests {
         };
         let safe = read(sample);
         assert_eq!((safe.listen_ip.as_str(), safe.listen_msg_port), ("127.0.0.1", 8200));
-        assert_eq!(safe.allow_ip, AllowList::default());
+        assert_eq!(safe.peers.allow, AllowList::default());
         // With every key that the sample only mentions.
         let text: Vec<_> = sample
             .lines()
@@ -155,7 +155,10 @@ mod tests {
                 _ => line,
             })
             .collect();
-        let allowed = read(&text.join("\n")).allow_ip;
+        let directory = tempfile::tempdir().unwrap();
+        let full = read(&with_tls_files(&text.join("\n"), directory.path()));
+        assert!(full.peers.tls.is_some());
+        let allowed = full.peers.allow;
         assert!(allowed.allows("10.9.9.9".parse().unwrap()));
         assert!(!allowed.allows("192.0.2.1".parse().unwrap()));
     }

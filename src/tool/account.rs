@@ -11,7 +11,7 @@ use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use serde_json::{Value, json};
 
 use super::files::write_private;
-use crate::client::{Client, Login, Server, UserSession, msg_server};
+use crate::client::{Client, Login, Server, TlsClient, UserSession};
 
 /// Where `teamtalk up` keeps everything unless told otherwise.
 pub const VAR: &str = "var";
@@ -53,6 +53,10 @@ pub struct Site {
     /// Go to this msg_server and ask no login_server
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "server")]
     msg_server: Option<String>,
+
+    /// Come over TLS, and trust the certificates in this PEM file
+    #[arg(long, value_name = "FILE", requires = "msg_server")]
+    tls_ca: Option<PathBuf>,
 
     /// File with the key of message texts, 32 characters [default: that of all published clients]
     #[arg(long, value_name = "FILE")]
@@ -130,8 +134,12 @@ impl Site {
     /// # Errors
     /// What `teamtalk up` wrote is damaged.
     pub fn server(&self) -> anyhow::Result<Server> {
-        if let Some(addr) = &self.msg_server {
-            return Ok(Server::Msg(addr.clone()));
+        match (&self.msg_server, &self.tls_ca) {
+            (Some(addr), Some(path)) => {
+                return Ok(Server::MsgTls(addr.clone(), TlsClient::with_roots(path)?));
+            }
+            (Some(addr), None) => return Ok(Server::Msg(addr.clone())),
+            (None, _) => {}
         }
         if let Some(addr) = &self.server {
             return Ok(Server::Login(addr.clone()));
@@ -158,14 +166,11 @@ impl Account {
     pub fn client(&self) -> anyhow::Result<Client> {
         let login = Login::new(&self.user, &self.password()?);
         let server = self.site.server()?;
-        let addr = match &server {
-            Server::Msg(addr) => addr.clone(),
-            Server::Login(addr) => {
-                msg_server(addr).with_context(|| format!("asking login_server {addr}"))?.prior
-            }
+        let context = || match &server {
+            Server::Login(addr) => format!("asking login_server {addr}"),
+            Server::Msg(addr) | Server::MsgTls(addr, _) => format!("msg_server {addr}"),
         };
-        let context = || format!("msg_server {addr}");
-        let mut client = Client::connect(&addr, &self.site.aes_key()?).with_context(context)?;
+        let mut client = server.connect(&self.site.aes_key()?).with_context(context)?;
         client.login(&login).with_context(|| format!("logging in as {}", self.user))?;
         Ok(client)
     }

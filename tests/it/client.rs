@@ -5,12 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use teamtalk::client::{
-    Client, ClientError, Event, Login, Message, Server, Session, Update, UserSession, msg_server,
+    Client, ClientError, Event, Login, Message, Server, Session, TlsClient, Update, UserSession,
+    msg_server,
 };
 use teamtalk::pb::base_define::{ClientType, GroupModifyType, TransferFileType, UserStatType};
 use teamtalk::pb::cmd::*;
 use teamtalk::pb::login::{ImRegistReq, ImRegistRes};
 
+use crate::certificates::tls_keys;
 use crate::running::Running;
 use crate::site::{AES_KEY, Site, log_in, pause};
 
@@ -348,4 +350,51 @@ fn a_session_ends_when_there_is_no_point_in_going_on() {
         }
     };
     assert!(matches!(error, ClientError::Kicked { .. }), "{error}");
+}
+
+#[test]
+fn f17_clients_talk_over_tls_and_nobody_comes_in_the_clear() {
+    let site = Site::new(1);
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let keys = tls_keys(directory.path());
+    tls_keys(other.path());
+    let server = site.msg_server_with(&format!("{keys}TlsListenPort=0\n"));
+    let (plain, tls) = (server.addrs[0], server.addrs[1]);
+    let mut two = log_in(plain, 2, WINDOWS);
+    let trusting = TlsClient::with_roots(&directory.path().join("tls.crt")).unwrap();
+    let addr = format!("localhost:{}", tls.port());
+    let login = Login::new("user1", "secret");
+    let mut one = Client::connect_tls(&addr, AES_KEY, &trusting).unwrap();
+    one.login(&login).unwrap();
+    wait_until_online(&mut one, 2);
+    let text = "long enough for several records ".repeat(2_000);
+    assert_eq!(one.send_text(Session::User(2), &text).unwrap(), 1);
+    assert_eq!(hear(&mut two).text(), Some(&*text));
+    two.send_text(Session::User(1), &text).unwrap();
+    assert_eq!(hear(&mut one).text(), Some(&*text));
+    one.logout().unwrap();
+    let addr = Server::MsgTls(addr, trusting);
+    let mut session = UserSession::new(addr.clone(), AES_KEY, login.clone());
+    assert_eq!(listen(&mut session, 1)[0].1, text);
+    // Whoever is not sure of the other side goes away.
+    let Server::MsgTls(addr, trusting) = addr else { unreachable!() };
+    let strange = TlsClient::with_roots(&other.path().join("tls.crt")).unwrap();
+    let refused = |addr: &str, tls: &TlsClient| {
+        Client::connect_tls(addr, AES_KEY, tls).unwrap().login(&login).unwrap_err().is_lost()
+    };
+    assert!(refused(&addr, &strange));
+    assert!(refused(&format!("127.0.0.1:{}", tls.port()), &trusting), "another name");
+    assert!(refused(&plain.to_string().replace("127.0.0.1", "localhost"), &trusting));
+    let mut clear = Client::connect(&tls.to_string(), AES_KEY).unwrap();
+    assert!(clear.login(&login).unwrap_err().is_lost());
+
+    let server = site.msg_server_with(&format!("{keys}TlsListenPort=0\nPlainListen=0\n"));
+    assert_eq!(server.addrs.len(), 1);
+    let addr = format!("localhost:{}", server.addrs[0].port());
+    let mut one = Client::connect_tls(&addr, AES_KEY, &trusting).unwrap();
+    while let Err(error) = one.login(&login) {
+        assert!(matches!(error, ClientError::Refused { code: 3..=5, .. }), "{error}");
+        one = Client::connect_tls(&addr, AES_KEY, &trusting).unwrap();
+    }
+    assert!(TlsClient::with_roots(&directory.path().join("tls.key")).is_err());
 }

@@ -3,6 +3,7 @@
 
 mod backends; // a private MariaDB and a private Redis
 mod bytes; // any bytes from outside, random and nearly right
+mod certificates; // TLS for servers of a test
 mod client; // the client library against real servers, every command of a client
 mod db_proxy_server; // requests and answers, order and restarts
 mod login_server; // which msg_server clients are sent to

@@ -30,6 +30,8 @@ pub struct Site {
     pub routes: Vec<Running>,
     /// The keys of db_proxy_server's storage.
     pub pools: String,
+    /// Keys that every server's configuration has.
+    common: String,
     _directory: tempfile::TempDir,
 }
 
@@ -38,7 +40,11 @@ pub fn route_server_text(port: u16) -> String {
 }
 
 pub fn route_server(port: u16) -> Running {
-    let config = config(&route_server_text(port), RouteServerConfig::read);
+    start_route_server(&route_server_text(port))
+}
+
+fn start_route_server(text: &str) -> Running {
+    let config = config(text, RouteServerConfig::read);
     Running::start(RouteServer::dispatch(&config).unwrap())
 }
 
@@ -58,7 +64,11 @@ pub fn login_server_text(port: u16) -> String {
 
 /// Its addresses: for msg_servers, for clients, and for clients that speak HTTP.
 pub fn login_server(port: u16) -> Running {
-    let config = config(&login_server_text(port), LoginServerConfig::read);
+    start_login_server(&login_server_text(port))
+}
+
+fn start_login_server(text: &str) -> Running {
+    let config = config(text, LoginServerConfig::read);
     let (dispatch, srv, addrs) = LoginServer::dispatch(&config).unwrap();
     Running::start((dispatch, srv, vec![addrs.msg_server[0], addrs.client[0], addrs.http[0]]))
 }
@@ -100,20 +110,37 @@ impl Site {
     /// On embedded storage.
     pub fn new(routes: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        Self::with_pools(routes, embedded_pools(&directory), directory)
+        Self::with_pools(routes, embedded_pools(&directory), "", directory)
+    }
+
+    /// On embedded storage, with keys that every server's configuration has.
+    pub fn with_common(common: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::with_pools(1, embedded_pools(&directory), common, directory)
     }
 
     /// On MariaDB and Redis. Redis has 64 databases; `redis_db` is one nobody else uses.
     pub fn on_servers(routes: usize, name: &str, redis_db: u32) -> Self {
         let db = MariaDb::shared().database(name);
         let pools = server_pools(&db, &Redis::shared().config(redis_db));
-        Self::with_pools(routes, pools, tempfile::tempdir().unwrap())
+        Self::with_pools(routes, pools, "", tempfile::tempdir().unwrap())
     }
 
-    fn with_pools(routes: usize, pools: String, directory: tempfile::TempDir) -> Self {
-        let db = db_proxy_server(&pools, 0);
-        let routes = (0..routes).map(|_| route_server(0)).collect();
-        let site = Self { db, login: login_server(0), routes, pools, _directory: directory };
+    fn with_pools(
+        routes: usize,
+        pools: String,
+        common: &str,
+        directory: tempfile::TempDir,
+    ) -> Self {
+        let route = || start_route_server(&(route_server_text(0) + common));
+        let site = Self {
+            db: db_proxy_server(&(pools.clone() + common), 0),
+            login: start_login_server(&(login_server_text(0) + common)),
+            routes: (0..routes).map(|_| route()).collect(),
+            pools,
+            common: common.to_owned(),
+            _directory: directory,
+        };
         site.add_users(1..10);
         site
     }
@@ -135,7 +162,8 @@ impl Site {
     /// With more keys; the first one counts.
     pub fn msg_server_with(&self, more: &str) -> Running {
         let routes: Vec<_> = self.routes.iter().map(|route| route.addrs[0]).collect();
-        msg_server(self.db.addrs[0], self.login.addrs[0], &routes, more)
+        let more = self.common.clone() + more;
+        msg_server(self.db.addrs[0], self.login.addrs[0], &routes, &more)
     }
 }
 

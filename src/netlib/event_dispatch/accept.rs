@@ -62,7 +62,7 @@ impl<S> EventDispatch<S> {
     fn add_accepted(&mut self, at: usize, stream: TcpStream, peer: SocketAddr, srv: &mut S) {
         let listener = &mut self.listeners[at];
         let (ops, limits, transport) =
-            (listener.ops, listener.options.limits, listener.options.transport);
+            (listener.ops, listener.options.limits, listener.options.transport.clone());
         if !listener.options.allow.allows(peer.ip()) {
             return self.refuse(at, peer, "its address is not allowed");
         }
@@ -86,7 +86,7 @@ impl<S> EventDispatch<S> {
         if let Some(conn) = self.net.conn_mut(handle) {
             conn.peer = Some(peer);
             conn.listener = Some(at as u16);
-            conn.transport = transport.map(|make| make());
+            conn.transport = transport.map(|transport| transport.make());
         }
         (ops.on_connect)(&mut Cx { srv, net: &mut self.net }, handle);
     }

@@ -14,8 +14,9 @@ use teamtalk::pb::login::*;
 use teamtalk::pb::message::*;
 use teamtalk::pb::switch_service::ImP2pCmdMsg;
 
+use crate::certificates::peer_tls_keys;
 use crate::running::{Peer, Running};
-use crate::site::{Site, db_proxy_server, login_server, pause, route_server};
+use crate::site::{Site, db_proxy_server, login_server, msg_server, pause, route_server};
 
 const WINDOWS: ClientType = ClientType::Windows;
 const IOS: ClientType = ClientType::Ios;
@@ -449,4 +450,27 @@ fn no_acknowledged_message_is_lost_with_the_database() {
             rsp.msg_list.iter().map(|info| (info.msg_id, text(&info.msg_data))).collect();
         assert!(acked.iter().all(|acked| stored.contains(acked)), "{acked:?} {stored:?}");
     }
+}
+
+#[test]
+fn f10_servers_that_prove_who_they_are_serve_and_others_are_not_let_in() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let site = Site::with_common(&peer_tls_keys(directory.path()));
+    let (a, b) = (site.msg_server(), site.msg_server());
+    let mut one = Client::log_in(&a, 1, WINDOWS);
+    let mut two = Client::log_in(&b, 2, WINDOWS);
+    one.wait_until_online(2);
+    assert_eq!(one.say(2, "hello"), 1);
+    assert_eq!(two.hear(), (1, 1, "hello".to_owned()));
+    assert_eq!(site.ask_login_server().result_code, 0);
+    // One of another installation, and one of the original, which can prove nothing.
+    let routes: Vec<_> = site.routes.iter().map(|route| route.addrs[0]).collect();
+    for keys in [peer_tls_keys(other.path()), String::new()] {
+        let stranger = msg_server(site.db.addrs[0], site.login.addrs[0], &routes, &keys);
+        let (_, res) = Client::try_log_in(&stranger, 3, WINDOWS);
+        assert!((3..=5).contains(&res.result_code), "{res:?}");
+    }
+    let mut clear = Peer::connect(site.db.addrs[0]);
+    clear.send(&ImPdu::encode(SID_OTHER, CID_OTHER_HEARTBEAT, 1, &()));
+    assert!(clear.try_receive().is_err());
 }

@@ -47,7 +47,7 @@ impl Transport for Scramble {
 }
 
 fn scrambled_bed() -> Bed {
-    let transport: fn() -> Box<dyn Transport> = || Box::<Scramble>::default();
+    let transport = MakeTransport::new(|| Box::<Scramble>::default());
     let options = ListenOptions::new(ConnLimits::CLIENT);
     bed_with(ListenOptions { transport: Some(transport), ..options })
 }
