@@ -52,7 +52,7 @@ pub mod tls;
 mod wire;
 
 pub use self::core::Core;
-pub use blocking::{Client, Login, logged_in};
+pub use blocking::{Client, HEARTBEAT_INTERVAL, Login, logged_in};
 pub use crowd::{Crowd, Happening};
 pub use discovery::{MsgServer, msg_server};
 pub use error::ClientError;

@@ -1,6 +1,7 @@
 //! `teamtalk`, the one tool to run, operate, use and measure an installation.
 //!
 //! - [`account`]: who logs in, and where: options that several commands share.
+//! - [`bench`]: how fast an installation is, and whether it makes mistakes.
 //! - [`files`]: files the tool writes.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`talk`]: `send` and `listen`.
@@ -8,6 +9,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, 4 no server answers.
 
 pub mod account;
+pub mod bench;
 pub mod files;
 pub mod output;
 pub mod talk;
@@ -47,6 +49,8 @@ enum Command {
     Send(talk::Send),
     /// Print messages as they come
     Listen(talk::Listen),
+    /// Measure an installation with many clients
+    Bench(bench::Bench),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
     let result = match tool.command {
         Command::Send(send) => send.run(&output),
         Command::Listen(listen) => listen.run(&output),
+        Command::Bench(bench) => bench.run(&output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
             Ok(())
