@@ -186,6 +186,10 @@ impl Crowd {
             if let Err(error) = result {
                 return self.lose(id, error.into(), on_event);
             }
+            // What comes after a short read is announced by another event.
+            if length < self.buffer.len() {
+                return;
+            }
         }
     }
 
