@@ -62,7 +62,7 @@ struct CommandLine {
 /// Neither place has a configuration file.
 #[derive(Debug, Error)]
 #[error("no configuration file: neither {} nor {} exists", first.display(), second.display())]
-struct NoConfig {
+pub struct NoConfig {
     first: PathBuf,
     second: PathBuf,
 }
@@ -177,7 +177,11 @@ fn version() -> String {
     }
 }
 
-fn find_config(
+/// The file that was named, else `file_name` in `directory`, else in `conf` below it.
+///
+/// # Errors
+/// None was named, and neither place has one.
+pub fn find_config(
     directory: &Path,
     given: Option<PathBuf>,
     file_name: &str,

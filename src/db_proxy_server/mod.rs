@@ -26,13 +26,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use anyhow::Context;
 use log::{info, warn};
 
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
-use crate::base::enc_dec::Aes;
-use crate::base::http_client::HttpClient;
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
@@ -40,12 +37,9 @@ use crate::netlib::peers::Peers;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use crate::storage::{CacheManager, DbManager};
 use business::Business;
-use business::login_failures::UnknownLogins;
 use business::message_batch::BATCH_MAX;
-use business::msg_ids::MsgIds;
 use business::password::PasswordForm;
 use business::quiet_hours::{QuietHours, Zone};
-use business::relation_model::Relations;
 use proxy_conn::ProxyConn;
 use proxy_task::{ProxyTask, ResponsePdu};
 
@@ -144,32 +138,16 @@ impl DbProxyServer {
         config: DbProxyServerConfig,
         clock: fn() -> u32,
     ) -> anyhow::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
-        // Not a value of the configuration file: its error would print the key.
-        let aes = Aes::new(config.aes_key.as_bytes()).context("aesKey")?;
-        config.db.migrate()?;
+        let (listen_ip, listen_port) = (config.listen_ip.clone(), config.listen_port);
+        let (peers, thread_num) = (config.peers.clone(), config.thread_num);
+        let business = Business::new(config, clock)?;
+        business.db.migrate()?;
         let mut dispatch = EventDispatch::new()?;
         let options =
             ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(ConnLimits::SERVER) };
-        let options = config.peers.only(options);
-        let addrs =
-            dispatch.listen_on::<ProxyConn>(&config.listen_ip, config.listen_port, options)?;
-        let business = Business {
-            db: config.db,
-            cache: config.cache,
-            unknown_logins: UnknownLogins::default(),
-            msg_len_max: config.msg_len_max,
-            aes,
-            msfs_site: config.msfs_site,
-            http: HttpClient::default().with_upload_secret(config.msfs_upload_secret),
-            sounds: Default::default(),
-            relations: Relations::default(),
-            msg_ids: MsgIds::default(),
-            clock,
-            quiet_hours: config.quiet_hours,
-            zone: config.zone,
-            password_form: config.password_form,
-        };
-        let srv = Self::new(&dispatch, config.thread_num, business)?;
+        let options = peers.only(options);
+        let addrs = dispatch.listen_on::<ProxyConn>(&listen_ip, listen_port, options)?;
+        let srv = Self::new(&dispatch, thread_num, business)?;
         proxy_conn::init_proxy_conn(dispatch.net());
         Ok((dispatch, srv, addrs))
     }

@@ -96,6 +96,17 @@ enum DbTarget {
     Sqlite(PathBuf),
 }
 
+impl fmt::Display for DbTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MySql(config) => {
+                write!(f, "mysql {}:{}/{}", config.host, config.port, config.dbname)
+            }
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 impl DbTarget {
     fn read(config: &mut ConfigFileReader, name: &str) -> Result<Self, ConfigError> {
         let key = |end: &str| format!("{name}_{end}");
@@ -116,6 +127,14 @@ impl DbTarget {
             Self::MySql(config) => Box::new(MySqlConn::open(config)?),
             Self::Sqlite(path) => Box::new(SqliteConn::open(path)?),
         })
+    }
+
+    /// Whether it is a file that does not exist: opening it would make one.
+    fn is_missing(&self) -> bool {
+        match self {
+            Self::MySql(_) => false,
+            Self::Sqlite(path) => !path.exists(),
+        }
     }
 
     /// A connection for statements that take long.
@@ -161,6 +180,22 @@ impl DbManager {
     /// C++: db_proxy_server/DBPool.cpp CDBManager::GetDBConn
     pub fn db_conn(&self, name: &str) -> Result<DbGuard<'_>, DbError> {
         self.pool(name)?.get()
+    }
+
+    /// Where the pool of this name leads, without user and password: for messages.
+    pub fn target(&self, name: &str) -> Result<String, DbError> {
+        self.find(name).map(|(_, target)| target.to_string())
+    }
+
+    /// Whether the pool of this name leads to a file that does not exist: the first connection
+    /// makes it.
+    pub fn is_missing(&self, name: &str) -> Result<bool, DbError> {
+        self.find(name).map(|(_, target)| target.is_missing())
+    }
+
+    /// A connection of its own, for statements that take longer than a request may.
+    pub fn open_patient(&self, name: &str) -> Result<Box<dyn DbConn>, DbError> {
+        self.find(name)?.1.open_patient()
     }
 
     /// Brings the tables of [`TEAMTALK_MASTER`] to what this program works with.

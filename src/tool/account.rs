@@ -198,9 +198,10 @@ pub fn ask_password(prompt: &str) -> anyhow::Result<String> {
         bail!("no terminal to ask for the password at; use --password-stdin");
     }
     let mut err = io::stderr();
-    write!(err, "{prompt}").and_then(|()| err.flush())?;
+    // Before the prompt: who types as soon as he sees it is not to be shown either.
     enable_raw_mode()?;
-    let typed = read_line_unseen();
+    let asked = write!(err, "{prompt}").and_then(|()| err.flush());
+    let typed = asked.map_err(anyhow::Error::from).and_then(|()| read_line_unseen());
     disable_raw_mode()?;
     writeln!(err)?;
     typed

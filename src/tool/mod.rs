@@ -1,17 +1,21 @@
 //! `teamtalk`, the one tool to run, operate, use and measure an installation.
 //!
+//! - [`admin`]: users, departments, groups, and the database itself.
 //! - [`account`]: who logs in, and where: options that several commands share.
 //! - [`bench`]: how fast an installation is, and whether it makes mistakes.
 //! - [`files`]: files the tool writes.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
+//! - [`progress`]: how far a long work has come.
 //! - [`talk`]: `send` and `listen`.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, 4 no server answers.
 
 pub mod account;
+pub mod admin;
 pub mod bench;
 pub mod files;
 pub mod output;
+pub mod progress;
 pub mod talk;
 
 use std::io::{self, Write};
@@ -51,6 +55,12 @@ enum Command {
     Listen(talk::Listen),
     /// Measure an installation with many clients
     Bench(bench::Bench),
+    /// Users: add, list, show, set passwords, disable, import
+    User(admin::user::UserCommand),
+    /// Departments: add, list, move
+    Depart(admin::depart::DepartCommand),
+    /// Groups: create, list, change their members
+    Group(admin::group::GroupCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -66,6 +76,9 @@ pub fn main() -> ExitCode {
         Command::Send(send) => send.run(&output),
         Command::Listen(listen) => listen.run(&output),
         Command::Bench(bench) => bench.run(&output),
+        Command::User(user) => user.run(&output),
+        Command::Depart(depart) => depart.run(&output),
+        Command::Group(group) => group.run(&output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
             Ok(())
@@ -82,6 +95,9 @@ pub fn main() -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(code) = admin::exit_code(error) {
+        return code;
+    }
     match error.downcast_ref::<ClientError>() {
         Some(ClientError::Refused { .. } | ClientError::Kicked { .. }) => REFUSED,
         Some(

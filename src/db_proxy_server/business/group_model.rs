@@ -17,9 +17,12 @@ use crate::storage::{DbConn, DbError, InsertRows, Merge, OnConflict, Row, Transa
 /// Most members of a group; a list that would make it larger is refused.
 pub const MEMBERS_MAX: usize = 50_000;
 
+/// A group has a name of at most as many characters.
+pub const GROUP_NAME_CHARS_MAX: usize = 256;
+
 /// Who makes requests in the name of the installation: http_msg_server. msg_server passes nothing
 /// on from a client that says to be nobody.
-const ADMINISTRATOR: u32 = 0;
+pub const ADMINISTRATOR: u32 = 0;
 
 /// What a change of members came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -340,6 +343,55 @@ fn group_info_of(row: &Row<'_>) -> Result<GroupInfo, DbError> {
         shield_status: row.get_or_default("shieldStatus")?,
         group_member_list: Vec::new(),
     })
+}
+
+/// A group as the administration sees it.
+#[derive(Clone, Debug)]
+pub struct GroupRecord {
+    /// Its number.
+    pub id: u32,
+    /// Its name; others may have the same one.
+    pub name: String,
+    /// Who made it.
+    pub creator: u32,
+    /// A `GroupType`.
+    pub group_type: u32,
+    /// How many members it has.
+    pub member_cnt: u32,
+    /// Grows with each change.
+    pub version: u32,
+}
+
+/// The groups that are not deleted.
+pub fn groups(business: &Business) -> Result<Vec<GroupRecord>, HandlerError> {
+    let sql = "select id, name, creator, type, userCnt, version from IMGroup where status=0 \
+               order by id";
+    let found = business.master()?.execute_query(sql, &[])?;
+    let group = |row: Row<'_>| -> Result<GroupRecord, DbError> {
+        Ok(GroupRecord {
+            id: row.get("id")?,
+            name: row.get_or_default("name")?,
+            creator: row.get_or_default("creator")?,
+            group_type: row.get_or_default("type")?,
+            member_cnt: row.get_or_default("userCnt")?,
+            version: row.get_or_default("version")?,
+        })
+    };
+    Ok(found.rows().map(group).collect::<Result<_, _>>()?)
+}
+
+/// The members of a group, in the order in which they first joined.
+pub fn members(business: &Business, group_id: u32) -> Result<Vec<u32>, HandlerError> {
+    let mut members = group_members(&mut *business.master()?, &[group_id])?;
+    Ok(members.remove(&group_id).unwrap_or_default())
+}
+
+/// The numbers of the groups a user is in.
+pub fn groups_of(business: &Business, user_id: u32) -> Result<Vec<u32>, HandlerError> {
+    let sql = "select g.id as id from IMGroupMember m join IMGroup g on g.id=m.groupId \
+               where m.userId=? and m.status=0 and g.status=0 order by g.id";
+    let found = business.master()?.execute_query(sql, &[user_id.into()])?;
+    Ok(found.rows().map(|row| row.get("id")).collect::<Result<_, _>>()?)
 }
 
 /// Sets whether a member is shielded from the pushes of a group; false when he is none.

@@ -115,6 +115,11 @@ pub(super) fn forgive_known(
     forget_known(business, name, |_, from| from == origin)
 }
 
+/// All failures of a name are forgiven: its owner has a new password.
+pub fn forgive_all(business: &Business, name: &str) -> Result<(), HandlerError> {
+    forget_known(business, name, |_, _| true)
+}
+
 fn forget_known(
     business: &Business,
     name: &str,

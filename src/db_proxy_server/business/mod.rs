@@ -40,9 +40,11 @@ mod tests;
 
 use std::fmt;
 
+use anyhow::Context;
 use prost::Message;
 use thiserror::Error;
 
+use super::DbProxyServerConfig;
 use crate::base::enc_dec::Aes;
 use crate::base::http_client::{HttpClient, HttpClientError};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
@@ -84,6 +86,30 @@ pub struct Business {
 }
 
 impl Business {
+    /// What a configuration makes of it. Nothing is connected to yet.
+    ///
+    /// # Errors
+    /// The key of message texts is not one.
+    pub fn new(config: DbProxyServerConfig, clock: fn() -> u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            // Not a value of the configuration file: its error would print the key.
+            aes: Aes::new(config.aes_key.as_bytes()).context("aesKey")?,
+            db: config.db,
+            cache: config.cache,
+            unknown_logins: Default::default(),
+            msg_len_max: config.msg_len_max,
+            msfs_site: config.msfs_site,
+            http: HttpClient::default().with_upload_secret(config.msfs_upload_secret),
+            sounds: Default::default(),
+            relations: Default::default(),
+            msg_ids: Default::default(),
+            clock,
+            quiet_hours: config.quiet_hours,
+            zone: config.zone,
+            password_form: config.password_form,
+        })
+    }
+
     /// A connection for everything that writes, and for reading what was just written.
     pub fn master(&self) -> Result<DbGuard<'_>, DbError> {
         self.db.db_conn(TEAMTALK_MASTER)

@@ -47,6 +47,22 @@ pub struct StoredPassword {
 }
 
 impl StoredPassword {
+    /// What is to be stored of what the client sends, md5(password) in hex, with a new salt.
+    ///
+    /// # Errors
+    /// There is not enough memory.
+    pub fn new(received: &str, form: PasswordForm) -> Result<Self, password_hash::Error> {
+        match form {
+            PasswordForm::Md5 => {
+                // As many digits as its column has always had.
+                let salt = format!("{:04}", Uuid::new_v4().as_u128() % 10_000);
+                let md5 = md5_hex(format!("{received}{salt}").as_bytes());
+                Ok(Self { md5, salt, argon2id: String::new() })
+            }
+            PasswordForm::Argon2id => Ok(Self { argon2id: argon2id(received)?, ..Self::default() }),
+        }
+    }
+
     /// Something that no password matches and that takes as long to compare as a real one.
     pub fn of_nobody(form: PasswordForm) -> Self {
         match form {
@@ -109,6 +125,18 @@ mod tests {
         }
         assert!(md5.is_outdated(PasswordForm::Argon2id) && !md5.is_outdated(PasswordForm::Md5));
         assert!(!argon2id.is_outdated(PasswordForm::Argon2id));
+    }
+
+    #[test]
+    fn a_new_password_is_stored_in_the_wanted_form() {
+        let received = md5_hex(b"secret");
+        for form in [PasswordForm::Md5, PasswordForm::Argon2id] {
+            let stored = StoredPassword::new(&received, form).unwrap();
+            assert!(stored.matches(&received) && !stored.matches(&md5_hex(b"other")));
+            assert!(!stored.is_outdated(form));
+            assert_eq!(stored.md5.is_empty(), form == PasswordForm::Argon2id);
+            assert_eq!(stored.salt.len(), if form == PasswordForm::Md5 { 4 } else { 0 });
+        }
     }
 
     #[test]

@@ -9,9 +9,10 @@ use super::login_failures::{
     FAILURE_WINDOW_S, FAILURES_MAX, FAILURES_PER_NAME_MAX, UNKNOWN_NAMES_MAX, UnknownLogins,
 };
 use super::msg_ids::MsgIds;
-use super::password::PasswordForm;
+use super::password::{PasswordForm, StoredPassword};
 use super::refusal::refusal;
 use super::relation_model::Relations;
+use super::user_model::{NewUser, insert_user, user_of_name};
 use super::{Business, depart_action, login, user_action};
 use crate::base::attach_data::PduAttachData;
 use crate::base::config_file_reader::ConfigFileReader;
@@ -29,7 +30,7 @@ use crate::pb::cmd::*;
 use crate::pb::group::{ImGroupChangeMemberReq, ImGroupChangeMemberRsp};
 use crate::pb::login::*;
 use crate::pb::server::{ImValidateReq, ImValidateRsp};
-use crate::storage::{CacheManager, DbManager, Value};
+use crate::storage::{CacheManager, DbError, DbManager, Value};
 
 pub(super) const NOW: u32 = 1_700_000_000;
 const SEQ_NUM: u16 = 77;
@@ -492,4 +493,31 @@ fn a_handler_that_panics_is_refused_and_the_others_go_on() {
     };
     let answers: Vec<_> = responses.take().into_iter().map(answer).collect();
     assert_eq!(answers, [(1, 0), (2, 1), (3, 0)]);
+}
+
+#[test]
+fn s21_a_user_is_made_with_all_his_values() {
+    let bed = bed();
+    let user = NewUser {
+        name: "alice".to_owned(),
+        nick: "Alice".to_owned(),
+        sex: 2,
+        depart_id: 7,
+        phone: "+49 1".to_owned(),
+        email: "a@b".to_owned(),
+        password: StoredPassword::new(&md5_hex(b"secret"), PasswordForm::Md5).unwrap(),
+    };
+    let insert = || insert_user(&mut *bed.business.master().unwrap(), &user, NOW);
+    assert_eq!(insert().unwrap(), 1);
+    assert!(matches!(insert(), Err(DbError::Duplicate { .. })));
+    let found = user_of_name(&bed.business, "alice").unwrap().unwrap();
+    let info = &found.user_info;
+    assert_eq!(
+        (info.user_nick_name.as_str(), info.user_gender, info.department_id),
+        ("Alice", 2, 7)
+    );
+    assert_eq!((info.user_tel.as_str(), info.email.as_str(), info.status), ("+49 1", "a@b", 0));
+    assert_eq!((found.created, found.updated, found.push_shield), (NOW, NOW, false));
+    assert!(user_of_name(&bed.business, "Alice").unwrap().is_none(), "names are compared exactly");
+    assert_eq!(bed.login("alice", "secret").result_code, 0);
 }

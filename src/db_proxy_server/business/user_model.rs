@@ -9,15 +9,27 @@ use super::{Business, HandlerError};
 use crate::base::limits::id_slices;
 use crate::pb::base_define::UserInfo;
 use crate::storage::sql::placeholders;
-use crate::storage::{DbConn, DbError, Row, Value};
+use crate::storage::{DbConn, DbError, Row, Transaction, Value};
 
 /// A signature has at most as many bytes.
 ///
 /// C++: db_proxy_server/business/UserAction.cpp changeUserSignInfo
 pub const SIGN_INFO_LEN_MAX: usize = 128;
 
+/// `status` of somebody who may log in; nobody else may.
+pub const STATUS_NORMAL: u32 = 0;
+
 /// `status` of somebody who left the company; clients do not show him.
-const STATUS_LEFT: u32 = 3;
+pub const STATUS_LEFT: u32 = 3;
+
+/// What the columns of a user take, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+/// See [`NAME_CHARS_MAX`].
+pub const NICK_CHARS_MAX: usize = 32;
+/// See [`NAME_CHARS_MAX`].
+pub const PHONE_CHARS_MAX: usize = 32;
+/// See [`NAME_CHARS_MAX`].
+pub const EMAIL_CHARS_MAX: usize = 64;
 
 const COLUMNS: &str =
     "id, sex, nick, avatar, departId, email, name, phone, domain, status, sign_info, updated";
@@ -139,6 +151,152 @@ pub fn update_password(
     let values = [argon2id.into(), user_id.into(), old.md5.as_str().into()];
     business.master()?.execute_update(sql, &values)?;
     Ok(())
+}
+
+/// Somebody who does not exist yet.
+#[derive(Clone, Debug, Default)]
+pub struct NewUser {
+    /// The name he logs in with; nobody else has it.
+    pub name: String,
+    /// How others see him.
+    pub nick: String,
+    /// 1 male, 2 female, 0 unknown.
+    pub sex: u32,
+    /// His department, 0 for none.
+    pub depart_id: u32,
+    /// Telephone number, may be empty.
+    pub phone: String,
+    /// Mail address, may be empty.
+    pub email: String,
+    /// What is stored of his password.
+    pub password: StoredPassword,
+}
+
+/// Makes a user and gives his id. A name that somebody has is [`DbError::Duplicate`].
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::insertUser
+/// Differs: as many values as columns, an id of the database's choice, and a password (S21).
+pub fn insert_user(conn: &mut dyn DbConn, user: &NewUser, now: u32) -> Result<u32, DbError> {
+    let sql = "insert into IMUser (sex, nick, name, phone, email, departId, status, created, \
+               updated, password, salt, passwordHash) values (?,?,?,?,?,?,?,?,?,?,?,?)";
+    let values = [
+        user.sex.into(),
+        user.nick.as_str().into(),
+        user.name.as_str().into(),
+        user.phone.as_str().into(),
+        user.email.as_str().into(),
+        user.depart_id.into(),
+        STATUS_NORMAL.into(),
+        now.into(),
+        now.into(),
+        user.password.md5.as_str().into(),
+        user.password.salt.as_str().into(),
+        user.password.argon2id.as_str().into(),
+    ];
+    conn.execute_update(sql, &values)?;
+    u32::try_from(conn.insert_id()).map_err(|_| DbError::BadValue { column: "id".to_owned() })
+}
+
+/// What the administration knows of a user. The password stays where it is.
+#[derive(Clone, Debug)]
+pub struct UserRecord {
+    /// What everybody knows.
+    pub user_info: UserInfo,
+    /// Unix seconds.
+    pub created: u32,
+    /// Unix seconds.
+    pub updated: u32,
+    /// Whether quiet hours are on.
+    pub push_shield: bool,
+}
+
+/// Everybody, those who left included, in the order of their ids.
+pub fn all_users(business: &Business) -> Result<Vec<UserRecord>, HandlerError> {
+    user_records(business, "1=1", &[])
+}
+
+/// The user with this login name, exactly.
+pub fn user_of_name(business: &Business, name: &str) -> Result<Option<UserRecord>, HandlerError> {
+    let found = user_records(business, "name=?", &[name.into()])?;
+    Ok(found.into_iter().find(|user| user.user_info.user_real_name == name))
+}
+
+/// The user with this id.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::getUser
+pub fn user_of_id(business: &Business, user_id: u32) -> Result<Option<UserRecord>, HandlerError> {
+    Ok(user_records(business, "id=?", &[user_id.into()])?.pop())
+}
+
+fn user_records(
+    business: &Business,
+    condition: &str,
+    values: &[Value],
+) -> Result<Vec<UserRecord>, HandlerError> {
+    let sql = format!(
+        "select {COLUMNS}, created, push_shield_status from IMUser where {condition} order by id"
+    );
+    let found = business.master()?.execute_query(&sql, values)?;
+    let record = |row: Row<'_>| -> Result<UserRecord, DbError> {
+        Ok(UserRecord {
+            user_info: user_info(&row)?,
+            created: row.get_or_default("created")?,
+            updated: row.get_or_default("updated")?,
+            push_shield: row.get_or_default::<u32>("push_shield_status")? != 0,
+        })
+    };
+    Ok(found.rows().map(record).collect::<Result<_, _>>()?)
+}
+
+/// Lets somebody log in or not; false when there is no such user.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::updateUser
+pub fn update_user_status(
+    business: &Business,
+    user_id: u32,
+    status: u32,
+) -> Result<bool, HandlerError> {
+    let sql = "update IMUser set status=?, updated=? where id=?";
+    let values = [status.into(), business.now().into(), user_id.into()];
+    Ok(business.master()?.execute_update(sql, &values)? > 0)
+}
+
+/// Moves users to a department, all or none of them.
+///
+/// C++: db_proxy_server/business/UserModel.cpp CUserModel::updateUser
+pub fn update_user_departs(
+    business: &Business,
+    user_ids: &[u32],
+    depart_id: u32,
+) -> Result<(), HandlerError> {
+    let now = business.now();
+    let mut conn = business.master()?;
+    let mut transaction = Transaction::begin(&mut *conn)?;
+    for ids in id_slices(user_ids) {
+        let sql = format!(
+            "update IMUser set departId=?, updated=? where id in ({})",
+            placeholders(ids.len())
+        );
+        let values = [depart_id, now].into_iter().chain(ids.iter().copied());
+        transaction.execute_update(&sql, &values.map(Value::from).collect::<Vec<_>>())?;
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Gives a user a new password; false when there is no such user.
+pub fn set_password(
+    business: &Business,
+    user_id: u32,
+    new: &StoredPassword,
+) -> Result<bool, HandlerError> {
+    let sql = "update IMUser set password=?, salt=?, passwordHash=? where id=?";
+    let values = [
+        new.md5.as_str().into(),
+        new.salt.as_str().into(),
+        new.argon2id.as_str().into(),
+        user_id.into(),
+    ];
+    Ok(business.master()?.execute_update(sql, &values)? > 0)
 }
 
 /// Turns quiet hours on or off; false when there is no such user.

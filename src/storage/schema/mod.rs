@@ -14,6 +14,8 @@
 
 mod one_of_each;
 
+use std::cmp::Ordering;
+
 use log::{info, warn};
 
 use super::db_conn::{DbConn, Transaction};
@@ -95,6 +97,48 @@ const SQLITE: [Migration; 3] = [
         sql: include_str!("sqlite/0005_password_hash.sql"),
     },
 ];
+
+/// What is in a database.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SchemaState {
+    /// No tables of this kind.
+    Empty,
+    /// Tables of an original server, or of an older program: [`migrate`] brings them up to date.
+    Old,
+    /// What this program works with.
+    Current,
+    /// Tables of a newer program.
+    New,
+}
+
+/// What is in a database; changes nothing.
+pub fn state(conn: &mut dyn DbConn) -> Result<SchemaState, DbError> {
+    let tables = tables(conn)?;
+    let has = |name: &str| tables.iter().any(|table| table.eq_ignore_ascii_case(name));
+    if !has("IMSchemaVersion") {
+        return Ok(if has("IMUser") { SchemaState::Old } else { SchemaState::Empty });
+    }
+    let found = conn.execute_query("select max(version) as version from IMSchemaVersion", &[])?;
+    let found: u32 = found.first().map_or(Ok(0), |row| row.get_or_default("version"))?;
+    let known = MYSQL.last().map_or(0, |migration| migration.version);
+    Ok(match found.cmp(&known) {
+        Ordering::Less => SchemaState::Old,
+        Ordering::Equal => SchemaState::Current,
+        Ordering::Greater => SchemaState::New,
+    })
+}
+
+/// The names of the tables in a database.
+pub fn tables(conn: &mut dyn DbConn) -> Result<Vec<String>, DbError> {
+    let sql = match conn.dialect() {
+        Dialect::MySql => {
+            "select table_name as name from information_schema.tables \
+             where table_schema=database() order by table_name"
+        }
+        Dialect::Sqlite => "select name from sqlite_master where type='table' order by name",
+    };
+    conn.execute_query(sql, &[])?.rows().map(|row| row.get("name")).collect()
+}
 
 /// Brings the tables to what this program works with, and gives the number of migrations that
 /// were applied. Tables of a newer program are refused.
@@ -197,9 +241,13 @@ mod tests {
     #[test]
     fn the_schema_is_made_once() {
         let (_dir, mut conn) = conn();
+        assert_eq!(state(&mut conn).unwrap(), SchemaState::Empty);
         assert_eq!(migrate(&mut conn).unwrap(), SQLITE.len());
         assert_eq!(migrate(&mut conn).unwrap(), 0);
         assert_eq!(version(&mut conn).unwrap(), 5);
+        assert_eq!(state(&mut conn).unwrap(), SchemaState::Current);
+        conn.execute_update("delete from IMSchemaVersion where version=5", &[]).unwrap();
+        assert_eq!(state(&mut conn).unwrap(), SchemaState::Old);
     }
 
     #[test]
@@ -208,6 +256,7 @@ mod tests {
         migrate(&mut conn).unwrap();
         let sql = "insert into IMSchemaVersion values (99, 'later')";
         conn.execute_update(sql, &[]).unwrap();
+        assert_eq!(state(&mut conn).unwrap(), SchemaState::New);
         let error = migrate(&mut conn).unwrap_err();
         assert_eq!(
             error.to_string(),

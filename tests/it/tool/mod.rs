@@ -1,5 +1,6 @@
 //! The tool as scripts use it: arguments in, output and exit codes out.
 
+mod admin;
 mod talk;
 
 use std::io::Write;
