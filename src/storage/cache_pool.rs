@@ -138,6 +138,16 @@ impl CacheManager {
         Ok(Self { pools, shared })
     }
 
+    /// All pools in one database of a server, of as many connections as one worker needs.
+    pub fn on_redis(config: &RedisConfig) -> Self {
+        let names = [UNREAD, GROUP_SET, SYNC, TOKEN, GROUP_MEMBER];
+        let pool = |name: &str| {
+            let target = CacheTarget::Redis(config.clone());
+            Pool::new(name, 1, move || target.open())
+        };
+        Self { pools: names.map(pool).into(), shared: names.map(str::to_owned).into() }
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Result<&CachePool, CacheError> {
         let found = self.pools.iter().find(|pool| pool.name() == name);

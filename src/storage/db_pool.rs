@@ -170,6 +170,16 @@ impl DbManager {
         Ok(Self { pools })
     }
 
+    /// Both pools on one server, of as many connections as one worker needs.
+    pub fn on_mysql(config: &MySqlConfig) -> Self {
+        let pool = |name| {
+            let target = DbTarget::MySql(config.clone());
+            let to = target.clone();
+            (Pool::new(name, 1, move || to.open()), target)
+        };
+        Self { pools: vec![pool(TEAMTALK_MASTER), pool(TEAMTALK_SLAVE)] }
+    }
+
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Result<&DbPool, DbError> {
         self.find(name).map(|(pool, _)| pool)
@@ -196,6 +206,14 @@ impl DbManager {
     /// A connection of its own, for statements that take longer than a request may.
     pub fn open_patient(&self, name: &str) -> Result<Box<dyn DbConn>, DbError> {
         self.find(name)?.1.open_patient()
+    }
+
+    /// Makes the database itself, without tables, if its server has none of this name.
+    pub fn create_database(&self, name: &str) -> Result<(), DbError> {
+        match &self.find(name)?.1 {
+            DbTarget::MySql(config) => MySqlConn::create_database(config),
+            DbTarget::Sqlite(_) => Ok(()),
+        }
     }
 
     /// Brings the tables of [`TEAMTALK_MASTER`] to what this program works with.

@@ -107,6 +107,17 @@ impl MySqlConn {
         Self::open_with(config.target(), config.opts(None))
     }
 
+    /// Makes the database of a configuration, if the server has none of this name.
+    pub fn create_database(config: &MySqlConfig) -> Result<(), DbError> {
+        // One that everybody may look into.
+        let any = MySqlConfig { dbname: "information_schema".to_owned(), ..config.clone() };
+        let name = config.dbname.replace('`', "``");
+        let sql = format!(
+            "create database if not exists `{name}` character set utf8mb4 collate utf8mb4_bin"
+        );
+        Self::open(&any)?.execute_update(&sql, &[]).map(drop)
+    }
+
     fn open_with(target: String, opts: Opts) -> Result<Self, DbError> {
         let conn = connect(&target, &opts)?;
         Ok(Self {

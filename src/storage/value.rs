@@ -165,6 +165,11 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// All values, in the order of the columns.
+    pub fn values(&self) -> &'a [Value] {
+        self.values
+    }
+
     /// The value of a column. NULL is an error unless the type is an `Option`.
     ///
     /// C++: db_proxy_server/DBPool.cpp CResultSet::GetInt

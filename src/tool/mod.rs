@@ -61,6 +61,8 @@ enum Command {
     Depart(admin::depart::DepartCommand),
     /// Groups: create, list, change their members
     Group(admin::group::GroupCommand),
+    /// The database: make it, bring it up to date, fill it from another one
+    Db(admin::db::DbCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::User(user) => user.run(&output),
         Command::Depart(depart) => depart.run(&output),
         Command::Group(group) => group.run(&output),
+        Command::Db(db) => db.run(&output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
             Ok(())

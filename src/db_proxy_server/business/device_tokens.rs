@@ -8,8 +8,8 @@ use super::quiet_hours::is_quiet;
 use super::{Business, HandlerError, unread, user_model};
 use crate::base::limits::IDS_PER_STATEMENT_MAX;
 use crate::pb::base_define::{ClientType, UserTokenInfo};
-use crate::storage::CacheCmd;
 use crate::storage::cache_pool::TOKEN;
+use crate::storage::{CacheCmd, CacheManager};
 
 /// The longest token that is kept. Those of Apple have 64 characters, those of others up to a few
 /// hundred.
@@ -77,6 +77,21 @@ pub fn set(
     }
     cache.pipeline(&cmds)?;
     Ok(())
+}
+
+/// Copies the tokens of these users from another installation, and gives how many there were.
+pub fn copy(from: &CacheManager, to: &Business, user_ids: &[u32]) -> Result<usize, HandlerError> {
+    let mut copied = 0;
+    for ids in user_ids.chunks(IDS_PER_STATEMENT_MAX) {
+        let keys: Vec<String> = ids.iter().map(|&id| user_key(id)).collect();
+        let values = from.cache_conn(TOKEN)?.mget(&keys)?;
+        for (&user_id, value) in ids.iter().zip(&values) {
+            let Some((kind, token)) = value.as_deref().and_then(parse) else { continue };
+            set(to, user_id, token, Some(kind.into()))?;
+            copied += 1;
+        }
+    }
+    Ok(copied)
 }
 
 /// The token of what is stored for a user, `ios:<token>` or `android:<token>`.

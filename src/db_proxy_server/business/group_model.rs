@@ -442,7 +442,7 @@ pub fn push_shields(
         }
     }
     drop(conn);
-    let known = original_cache::shields(business, group_id, &unknown)?;
+    let known = original_cache::shields(&business.cache, group_id, &unknown)?;
     shields.extend(unknown.into_iter().zip(known).map(|(id, shield)| status(id, shield)));
     Ok(shields)
 }

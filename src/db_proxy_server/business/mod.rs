@@ -11,6 +11,7 @@ pub mod file_action;
 pub mod file_model;
 pub mod group_action;
 pub mod group_model;
+pub mod imported;
 pub mod inter_login;
 pub mod login;
 pub mod login_failures;

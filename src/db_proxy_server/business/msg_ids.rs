@@ -32,7 +32,8 @@ pub enum Conversation {
 }
 
 impl Conversation {
-    fn key(self) -> String {
+    /// The key in the cache under which its messages are counted.
+    pub(super) fn key(self) -> String {
         match self {
             Self::Single(relate_id) => format!("msg_id_{relate_id}"),
             Self::Group(group_id) => format!("group_msg_id_{group_id}"),
@@ -77,6 +78,14 @@ impl Conversation {
     /// What makes a query use the index of conversation and number; goes behind the alias.
     pub fn index_hint(self, dialect: Dialect) -> String {
         dialect.index_hint(&self.table(), &format!("uk_{}_msgId", self.column()))
+    }
+
+    /// One of the same kind with this number.
+    pub fn like(self, id: u32) -> Self {
+        match self {
+            Self::Single(_) => Self::Single(id),
+            Self::Group(_) => Self::Group(id),
+        }
     }
 
     /// The number in that column.
@@ -197,11 +206,7 @@ pub fn stored_max(
         for row in conn.execute_query(&sql, &values)?.rows() {
             let Some(newest) = row.get("newest")? else { continue };
             let id: u32 = row.get("id")?;
-            let conversation = match conversations[0] {
-                Conversation::Single(_) => Conversation::Single(id),
-                Conversation::Group(_) => Conversation::Group(id),
-            };
-            stored.insert(conversation, newest);
+            stored.insert(conversations[0].like(id), newest);
         }
     }
     Ok(stored)

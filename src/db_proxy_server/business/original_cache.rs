@@ -9,12 +9,16 @@
 
 use log::warn;
 
+use super::msg_ids::Conversation;
 use super::{Business, HandlerError};
 use crate::storage::cache_pool::{GROUP_MEMBER, GROUP_SET, UNREAD};
-use crate::storage::{CacheCmd, CacheReply};
+use crate::storage::{CacheCmd, CacheManager, CacheReply};
 
 /// The field of the hashes that count messages of groups.
 const COUNT: &str = "count";
+
+/// Keys that are copied in one round trip.
+const COPIED_AT_ONCE: usize = 1000;
 
 /// What happened to the unread messages of somebody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +91,7 @@ fn try_count(business: &Business, happened: &[Counted]) -> Result<(), HandlerErr
 
 /// How many messages of these sessions the original counts as unread: peers first, then groups.
 pub fn unread(
-    business: &Business,
+    cache: &CacheManager,
     user_id: u32,
     peers: &[u32],
     groups: &[u32],
@@ -101,10 +105,10 @@ pub fn unread(
             cmds.push(CacheCmd::HGet { key, field: COUNT.to_owned() });
         }
     }
-    if cmds.is_empty() || !business.cache.is_shared(UNREAD) {
+    if cmds.is_empty() || !cache.is_shared(UNREAD) {
         return Ok(vec![0; peers.len() + groups.len()]);
     }
-    let replies = business.cache.cache_conn(UNREAD)?.pipeline(&cmds)?;
+    let replies = cache.cache_conn(UNREAD)?.pipeline(&cmds)?;
     let number = |reply: CacheReply| -> Result<u32, HandlerError> {
         Ok(reply.into_text()?.and_then(|text| text.parse().ok()).unwrap_or(0))
     };
@@ -121,7 +125,7 @@ pub fn set_members(business: &Business, group_id: u32, joined: &[u32], left: &[u
     if !business.cache.is_shared(GROUP_MEMBER) {
         return;
     }
-    let key = || format!("group_member_{group_id}");
+    let key = || members_key(group_id);
     let fields = joined.iter().map(|id| (id.to_string(), now.to_string())).collect();
     let cmds = [
         CacheCmd::HMSet { key: key(), fields },
@@ -148,7 +152,7 @@ pub fn set_shield(business: &Business, group_id: u32, user_id: u32, shield_statu
     if !business.cache.is_shared(GROUP_SET) {
         return;
     }
-    let (key, field) = (format!("group_set_{group_id}"), shield_field(user_id));
+    let (key, field) = (settings_key(group_id), shield_field(user_id));
     let told = business
         .cache
         .cache_conn(GROUP_SET)
@@ -160,18 +164,79 @@ pub fn set_shield(business: &Business, group_id: u32, user_id: u32, shield_statu
 
 /// Whether these members shield themselves from the pushes of a group, as the original knows it.
 pub fn shields(
-    business: &Business,
+    cache: &CacheManager,
     group_id: u32,
     user_ids: &[u32],
 ) -> Result<Vec<u32>, HandlerError> {
-    if user_ids.is_empty() || !business.cache.is_shared(GROUP_SET) {
+    if user_ids.is_empty() || !cache.is_shared(GROUP_SET) {
         return Ok(vec![0; user_ids.len()]);
     }
     let fields = user_ids.iter().map(|&user_id| shield_field(user_id)).collect();
-    let cmd = CacheCmd::HMGet { key: format!("group_set_{group_id}"), fields };
-    let texts = business.cache.cache_conn(GROUP_SET)?.command(cmd)?.into_texts()?;
+    let cmd = CacheCmd::HMGet { key: settings_key(group_id), fields };
+    let texts = cache.cache_conn(GROUP_SET)?.command(cmd)?.into_texts()?;
     let status = |text: Option<String>| text.and_then(|text| text.parse().ok()).unwrap_or(0);
     Ok(texts.into_iter().map(status).collect())
+}
+
+/// Copies what the original keeps of an installation into another cache that originals share.
+/// `members` are pairs of group and user.
+pub fn copy(
+    from: &CacheManager,
+    to: &CacheManager,
+    users: &[u32],
+    relations: &[u32],
+    groups: &[u32],
+    members: &[(u32, u32)],
+) -> Result<(), HandlerError> {
+    let hash = |key: String| (UNREAD, CacheCmd::HGetAll { key });
+    let string = |key: String| (UNREAD, CacheCmd::Get { key });
+    let mut wanted: Vec<(&str, CacheCmd)> = Vec::new();
+    wanted.extend(users.iter().map(|&id| hash(unread_key(id))));
+    wanted.extend(relations.iter().map(|&id| string(Conversation::Single(id).key())));
+    for &id in groups {
+        wanted.push(string(Conversation::Group(id).key()));
+        wanted.push(hash(sent_key(id)));
+        wanted.push((GROUP_MEMBER, CacheCmd::HGetAll { key: members_key(id) }));
+        wanted.push((GROUP_SET, CacheCmd::HGetAll { key: settings_key(id) }));
+    }
+    wanted.extend(members.iter().map(|&(group, user)| hash(seen_key(user, group))));
+    for pool in [UNREAD, GROUP_MEMBER, GROUP_SET] {
+        let cmds: Vec<CacheCmd> = wanted
+            .iter()
+            .filter(|(of, _)| *of == pool && from.is_shared(pool) && to.is_shared(pool))
+            .map(|(_, cmd)| cmd.clone())
+            .collect();
+        for cmds in cmds.chunks(COPIED_AT_ONCE) {
+            let replies = from.cache_conn(pool)?.pipeline(cmds)?;
+            let found = cmds.iter().zip(replies).filter_map(|(cmd, reply)| stored(cmd, reply));
+            let writes: Vec<CacheCmd> = found.collect();
+            if !writes.is_empty() {
+                to.cache_conn(pool)?.pipeline(&writes)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stores again what a command has read, if there was something.
+fn stored(cmd: &CacheCmd, reply: CacheReply) -> Option<CacheCmd> {
+    match (cmd, reply) {
+        (CacheCmd::Get { key }, CacheReply::Text(Some(value))) => {
+            Some(CacheCmd::Set { key: key.clone(), value })
+        }
+        (CacheCmd::HGetAll { key }, CacheReply::Map(fields)) if !fields.is_empty() => {
+            Some(CacheCmd::HMSet { key: key.clone(), fields: fields.into_iter().collect() })
+        }
+        _ => None,
+    }
+}
+
+fn members_key(group_id: u32) -> String {
+    format!("group_member_{group_id}")
+}
+
+fn settings_key(group_id: u32) -> String {
+    format!("group_set_{group_id}")
 }
 
 fn unread_key(user_id: u32) -> String {

@@ -172,8 +172,8 @@ fn ask_original(
     let mut counts = HashMap::new();
     for (user_id, ids) in unmarked {
         let asked = match session_type {
-            SessionType::Single => original_cache::unread(business, user_id, &ids, &[])?,
-            SessionType::Group => original_cache::unread(business, user_id, &[], &ids)?,
+            SessionType::Single => original_cache::unread(&business.cache, user_id, &ids, &[])?,
+            SessionType::Group => original_cache::unread(&business.cache, user_id, &[], &ids)?,
         };
         counts.extend(ids.iter().map(|&id| (user_id, id)).zip(asked));
     }

@@ -12,6 +12,7 @@
 //! commits each change of a table by itself, so an interrupted migration begins again from its
 //! start, and what is there already is passed over.
 
+pub mod load;
 mod one_of_each;
 
 use std::cmp::Ordering;
@@ -109,6 +110,9 @@ pub enum SchemaState {
     Current,
     /// Tables of a newer program.
     New,
+    /// A database is being copied here, or was until something went wrong. No server works with
+    /// it.
+    Loading,
 }
 
 /// What is in a database; changes nothing.
@@ -120,6 +124,9 @@ pub fn state(conn: &mut dyn DbConn) -> Result<SchemaState, DbError> {
     }
     let found = conn.execute_query("select max(version) as version from IMSchemaVersion", &[])?;
     let found: u32 = found.first().map_or(Ok(0), |row| row.get_or_default("version"))?;
+    if found == load::LOADING {
+        return Ok(SchemaState::Loading);
+    }
     let known = MYSQL.last().map_or(0, |migration| migration.version);
     Ok(match found.cmp(&known) {
         Ordering::Less => SchemaState::Old,
@@ -171,6 +178,9 @@ fn migrate_locked(conn: &mut dyn DbConn) -> Result<usize, DbError> {
 fn apply_missing(conn: &mut dyn DbConn, migrations: &[Migration]) -> Result<usize, DbError> {
     let found = version(conn)?;
     let known = migrations.last().map_or(0, |migration| migration.version);
+    if found == load::LOADING {
+        return Err(DbError::Misuse("an import into this database has not ended".to_owned()));
+    }
     if found > known {
         return Err(DbError::SchemaTooNew { found, known });
     }

@@ -3,11 +3,15 @@
 //!
 //! - [`user`], [`depart`], [`group`]: one command each.
 //! - [`csv`], [`import`]: many users at once.
+//! - [`db`], [`db_import`], [`source`]: making, migrating and filling a database.
 
 pub mod csv;
+pub mod db;
+pub mod db_import;
 pub mod depart;
 pub mod group;
 pub mod import;
+pub mod source;
 pub mod user;
 
 use std::io::{self, BufRead, Write};
@@ -36,6 +40,10 @@ use crate::storage::{CacheError, DbError};
 
 /// The file that says where the storage is.
 const CONFIG: &str = "dbproxyserver.conf";
+
+/// What is said of a database in which an import was begun.
+const NOT_ENDED: &str = "an import has not ended, or was interrupted; \
+                         run the same `teamtalk db import` to begin it again";
 
 /// The storage to work on.
 #[derive(Args, Clone, Debug)]
@@ -75,6 +83,14 @@ impl Store {
         Ok(DbProxyServerConfig::read(&mut config)?)
     }
 
+    /// What to type for a command of `teamtalk db` about this storage.
+    fn db_command(&self, what: &str) -> String {
+        match self.path() {
+            Ok(path) => format!("teamtalk db {what} --conf {}", path.display()),
+            Err(_) => format!("teamtalk db {what}"),
+        }
+    }
+
     /// The storage, with tables that this program knows.
     ///
     /// # Errors
@@ -83,10 +99,7 @@ impl Store {
         show_warnings();
         let business = Business::new(self.config()?, unix_time)?;
         let target = business.db.target(TEAMTALK_MASTER)?;
-        let command = |what: &str| match self.path() {
-            Ok(path) => format!("teamtalk db {what} --conf {}", path.display()),
-            Err(_) => format!("teamtalk db {what}"),
-        };
+        let command = |what: &str| self.db_command(what);
         if business.db.is_missing(TEAMTALK_MASTER)? {
             bail!("{target} does not exist; `{}` makes it", command("init"));
         }
@@ -101,6 +114,7 @@ impl Store {
                 "{target} has tables of an older version; back it up, then `{}`",
                 command("migrate")
             ),
+            SchemaState::Loading => bail!("{target}: {NOT_ENDED}"),
             SchemaState::New => {
                 bail!("{target} has tables of a newer version; use the `teamtalk` of that version")
             }
@@ -113,6 +127,7 @@ fn show_warnings() {
     let _ = env_logger::builder()
         .filter_level(LevelFilter::Off)
         .filter_module("teamtalk::db_proxy_server", LevelFilter::Warn)
+        .filter_module("teamtalk::storage::schema", LevelFilter::Warn)
         .parse_default_env()
         .format(|line, record| writeln!(line, "teamtalk: {}", record.args()))
         .try_init();

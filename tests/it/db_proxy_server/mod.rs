@@ -3,9 +3,9 @@
 mod faults;
 mod files;
 mod groups;
-mod installation;
+pub mod installation;
 mod load;
-mod original;
+pub mod original;
 mod texts;
 mod tokens;
 mod unread;

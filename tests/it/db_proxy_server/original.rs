@@ -20,7 +20,7 @@ const BERT: u32 = 2;
 const GROUP: u32 = 7;
 
 /// Anna and Bert, who have written to each other and in a group, as the original stores it.
-fn fill(conn: &mut dyn DbConn, cache: &mut dyn CacheConn) {
+pub fn fill(conn: &mut dyn DbConn, cache: &mut dyn CacheConn) {
     let password = md5_hex(format!("{}1234", md5_hex(b"secret")).as_bytes());
     for sql in [
         &format!(
@@ -74,7 +74,11 @@ fn original() -> Installation {
 
 #[test]
 fn everybody_goes_on_where_he_was() {
-    let on = original();
+    goes_on(&original());
+}
+
+/// Whatever became of the database: nobody notices.
+pub fn goes_on(on: &Installation) {
     let (single, group) = (SessionType::Single, SessionType::Group);
 
     let msg = ImValidateReq {

@@ -130,7 +130,8 @@ pub fn create_original(conn: &mut dyn DbConn) {
     }
 }
 
-fn fill_original(conn: &mut dyn DbConn) {
+/// With everything twice that its missing keys let in.
+pub fn fill_original(conn: &mut dyn DbConn) {
     let user = "insert into IMUser (id, name, nick, avatar, departId, status, created, updated)";
     run(conn, &format!("{user} values (1, 'anna', 'a😀', null, 1, 0, 1, 1)"));
     run(conn, &format!("{user} values (2, 'anna', 'b', '', 1, 0, 2, 2)"));
@@ -168,7 +169,8 @@ fn fill_original(conn: &mut dyn DbConn) {
     run(conn, &format!("{member} values (7,1,1,10,10), (7,1,0,20,20), (7,2,1,30,30)"));
 }
 
-fn check_upgraded(conn: &mut dyn DbConn) {
+/// What has become of it.
+pub fn check_upgraded(conn: &mut dyn DbConn) {
     let users = rows(conn, &["id", "name", "nick"], "from IMUser order by id");
     assert_eq!(users, "1 anna#1 a😀|2 anna b|3 anna#3 c|4 bert d");
     let columns = ["id", "smallId", "bigId", "status", "created", "updated"];

@@ -1,6 +1,7 @@
 //! The tool as scripts use it: arguments in, output and exit codes out.
 
 mod admin;
+mod db;
 mod talk;
 
 use std::io::Write;
