@@ -56,82 +56,107 @@ pub(super) struct Login {
     stay: bool,
 }
 
+/// Everything about a run.
+struct Run {
+    crowd: Crowd,
+    servers: Servers,
+    aes_key: Vec<u8>,
+    /// Since when each login is on its way.
+    waiting: HashMap<usize, Instant>,
+    latency: Latency,
+    /// Announcements of logins that have come.
+    presence: u64,
+    started: usize,
+}
+
+impl Run {
+    fn start(&mut self, args: &Login) -> anyhow::Result<()> {
+        let client_type = args.kind.client_type();
+        let request = login(&args.load, self.started % args.users, client_type).request();
+        let id = self.crowd.connect(self.servers.of(self.started)?, &self.aes_key)?;
+        self.waiting.insert(id, now());
+        let core = self.crowd.core(id).context("just connected")?;
+        core.request(CID_LOGIN_REQ_USERLOGIN, &request);
+        self.started += 1;
+        Ok(())
+    }
+
+    /// Serves connections once, and tells who has logged in.
+    fn turn(&mut self) -> anyhow::Result<Vec<usize>> {
+        let Self { crowd, waiting, presence, .. } = self;
+        let (mut done, mut failed) = (Vec::new(), None);
+        crowd.turn(Duration::from_millis(100), |id, core, happening| match happening {
+            Happening::Event(Event::Answer(pdu))
+                if pdu.as_pdu().command_id() == CID_LOGIN_RES_USERLOGIN =>
+            {
+                match pdu.as_pdu().decode().map_err(Into::into).and_then(logged_in) {
+                    Ok(user) => {
+                        core.set_user_id(user.user_id);
+                        done.push(id);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            Happening::Event(Event::Presence { .. }) => *presence += 1,
+            Happening::Event(_) => {}
+            Happening::Lost(error) => {
+                if waiting.contains_key(&id) {
+                    failed.get_or_insert(error);
+                }
+            }
+        })?;
+        match failed {
+            Some(error) => {
+                Err(error).context("a login failed; `teamtalk bench prepare` makes the accounts")
+            }
+            None => Ok(done),
+        }
+    }
+}
+
 impl Login {
     pub(super) fn run(self, output: &Output) -> anyhow::Result<()> {
         ensure!(self.concurrency <= self.users, "--concurrency is larger than --users");
         raise_open_files_limit()?;
-        let aes_key = self.load.site.aes_key()?;
-        let (mut servers, mut crowd) = (Servers::new(&self.load)?, Crowd::new()?);
-        let mut waiting: HashMap<usize, Instant> = HashMap::new();
-        let (mut latency, mut refused, mut presence) = (Latency::default(), None, 0_u64);
-        let (start, mut started, mut elapsed) = (now(), 0, Duration::ZERO);
-        let mut last = now();
+        let mut run = Run {
+            crowd: Crowd::new()?,
+            servers: Servers::new(&self.load)?,
+            aes_key: self.load.site.aes_key()?,
+            waiting: HashMap::new(),
+            latency: Latency::default(),
+            presence: 0,
+            started: 0,
+        };
+        let (start, mut last) = (now(), now());
         loop {
-            let goes_on = if self.stay {
-                started < self.users
-            } else {
-                start.elapsed() < self.load.duration()
-            };
-            while goes_on
-                && waiting.len() < self.concurrency
-                && (!self.stay || started < self.users)
-            {
-                let at = started % self.users;
-                let id = crowd.connect(servers.of(started)?, &aes_key)?;
-                waiting.insert(id, now());
-                let request = login(&self.load, at, self.kind.client_type()).request();
-                crowd
-                    .core(id)
-                    .context("just connected")?
-                    .request(CID_LOGIN_REQ_USERLOGIN, &request);
-                started += 1;
+            let in_time = start.elapsed() < self.load.duration();
+            let more = |run: &Run| if self.stay { run.started < self.users } else { in_time };
+            while more(&run) && run.waiting.len() < self.concurrency {
+                run.start(&self)?;
             }
-            if waiting.is_empty() {
+            if run.waiting.is_empty() {
                 break;
             }
-            let mut done = Vec::new();
-            crowd.turn(Duration::from_millis(100), |id, core, happening| match happening {
-                Happening::Event(Event::Answer(pdu))
-                    if pdu.as_pdu().command_id() == CID_LOGIN_RES_USERLOGIN =>
-                {
-                    match pdu.as_pdu().decode().map_err(Into::into).and_then(logged_in) {
-                        Ok(user) => {
-                            core.set_user_id(user.user_id);
-                            done.push(id);
-                        }
-                        Err(error) => refused = Some(error),
-                    }
-                }
-                Happening::Event(Event::Presence { .. }) => presence += 1,
-                Happening::Event(_) => {}
-                Happening::Lost(error) => {
-                    if waiting.contains_key(&id) {
-                        refused.get_or_insert(error);
-                    }
-                }
-            })?;
-            if let Some(error) = refused {
-                return Err(error)
-                    .context("a login failed; `teamtalk bench prepare` makes accounts");
-            }
+            let done = run.turn()?;
             let turn = now();
             for id in done {
                 last = turn;
-                if let Some(since) = waiting.remove(&id) {
-                    latency.add(turn.saturating_duration_since(since));
+                if let Some(since) = run.waiting.remove(&id) {
+                    run.latency.add(turn.saturating_duration_since(since));
                 }
                 if !self.stay {
-                    crowd.leave(id);
+                    run.crowd.leave(id);
                 }
             }
             ensure!(last.elapsed() < PATIENCE, "no login was answered for {PATIENCE:?}");
-            elapsed = start.elapsed();
         }
+        let elapsed = start.elapsed();
         let mut report = Report::default();
-        report.rate("logins_per_second", latency.count(), elapsed);
-        report.latency("connect and log in", latency);
+        report.rate("logins_per_second", run.latency.count(), elapsed);
+        report.latency("connect and log in", run.latency);
         if self.stay && self.kind == Kind::Pc {
-            let missing = announcements_missing(&mut crowd, self.users as u64, presence)?;
+            let users = self.users as u64;
+            let missing = announcements_missing(&mut run.crowd, users, run.presence)?;
             report.mistake("announcements_missing", missing);
         }
         report.print(&self.load.report, output)
