@@ -31,6 +31,8 @@
 //! - [`login_server`]: the same with several kinds of connections, one of them HTTP.
 //! - [`msg_server`]: the largest, where clients stay: connections of clients, connections to five
 //!   kinds of servers, and what passes between them.
+//! - [`file_server`]: transfers between clients, as state machines, and files that wait on the disk
+//!   for receivers who are away.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //! - [`client`]: the other side of the protocol, for bots, tools and tests.
 //! - [`tool`]: `teamtalk`, the tool to run, operate, use and measure an installation.
@@ -59,6 +61,7 @@
 pub mod base;
 pub mod client;
 pub mod db_proxy_server;
+pub mod file_server;
 pub mod login_server;
 pub mod msfs;
 pub mod msg_server;

@@ -13,6 +13,7 @@
 //! http_client           a blocking client for workers
 //! enc_dec               the cipher of message texts
 //! md5                   digests of passwords, comparison of secrets
+//! plain_file            files and directories that last
 //! public_define         numbers several servers share
 //! limits                what one request may ask for
 //! address_class         addresses that probably belong to one owner
@@ -39,6 +40,7 @@ pub mod http_response;
 pub mod im_pdu;
 pub mod limits;
 pub mod md5;
+pub mod plain_file;
 pub mod public_define;
 pub mod signals;
 pub mod slog;

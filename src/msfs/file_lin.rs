@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use crate::base::plain_file;
+
 /// A stored file, open for reading.
 ///
 /// C++: msfs/FileLin.h File
@@ -24,11 +26,7 @@ impl File {
     ///
     /// C++: msfs/FileLin.cpp File::open
     pub fn open(path: &Path) -> io::Result<Self> {
-        // Looked at before it is opened: opening a pipe would wait for somebody to write.
-        if !fs::symlink_metadata(path)?.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let file = fs::File::open(path)?;
+        let file = plain_file::open(path)?;
         let meta = file.metadata()?;
         let etag = format!("\"{:x}-{:x}-{:x}\"", meta.len(), meta.mtime(), meta.mtime_nsec());
         Ok(Self { file, size: meta.len(), etag })
@@ -87,18 +85,14 @@ impl File {
     ///
     /// C++: msfs/FileLin.cpp File::sync
     pub fn sync(dir: &Path) -> io::Result<()> {
-        fs::File::open(dir)?.sync_all()
+        plain_file::sync_dir(dir)
     }
 
     /// Makes one directory below an existing one, unless it is there.
     ///
     /// C++: msfs/FileLin.cpp File::mkdirNoRecursion
     pub fn mkdir_no_recursion(path: &Path) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Ok(()) => path.parent().map_or(Ok(()), Self::sync),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
-        }
+        plain_file::make_dir(path)
     }
 }
 
