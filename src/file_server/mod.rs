@@ -13,8 +13,8 @@
 //! perhaps, and after restarts. The loop touches no file: a pool of workers does.
 //!
 //! - [`task_id`]: the name of a transfer, which is its secret.
-//! - [`transfer_task`]: one transfer, as states; [`transfer_task_manager`]: all of them, and what is
-//!   stored.
+//! - [`transfer_task`]: one transfer, as states.
+//! - [`transfer_task_manager`]: all of them, and the files that are stored.
 //! - [`offline_file`]: files on the disk; [`quota`]: how much there may be.
 //! - [`file_msg_server_conn`], [`file_client_conn`]: connections and their commands.
 //! - `disk`: what workers do for transfers, and what becomes of it.
@@ -76,9 +76,7 @@ pub struct FileServer {
     clock: fn() -> u32,
     /// What clients are told.
     addresses: Vec<IpAddr>,
-    /// C++: file_server/file_client_conn.cpp g_file_client_conn_map
     file_client_conns: ConnMap<FileClientConn>,
-    /// C++: file_server/file_msg_server_conn.cpp g_file_msg_server_conn_map
     file_msg_server_conns: ConnMap<FileMsgServerConn>,
     tasks: TransferTaskManager,
     disk: Disk,

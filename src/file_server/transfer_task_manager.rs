@@ -181,7 +181,7 @@ impl TransferTaskManager {
     /// A connection has left its transfer, which is returned if that was its end. An upload stays
     /// for a while: the uploader may come back.
     ///
-    /// C++: file_server/transfer_task_manager.cpp TransferTaskManager::DeleteTransferTaskByConnClose
+    /// C++: file_server/transfer_task_manager.h TransferTaskManager::DeleteTransferTaskByConnClose
     pub fn delete_transfer_task_by_conn_close(
         &mut self,
         task_id: TaskId,

@@ -45,7 +45,8 @@ pub fn add_offline_file(
     let known = "select id from IMTransmitFile where fromId=? and toId=? and taskId=? and status=0";
     let task = [msg.from_user_id.into(), msg.to_user_id.into(), msg.task_id.as_str().into()];
     if !conn.execute_query(known, &task)?.is_empty() {
-        warn!("user={} task={} is listed already", msg.from_user_id, msg.task_id);
+        // Not which one: who knows a task id may fetch the file (F5).
+        warn!("user={} file for={} is listed already", msg.from_user_id, msg.to_user_id);
         return Ok(());
     }
     let sql = "insert into IMTransmitFile \

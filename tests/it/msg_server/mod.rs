@@ -42,7 +42,7 @@ fn message(from_user_id: u32, to_session_id: u32, text: &str) -> ImMsgData {
 }
 
 /// A client that keeps what comes while it waits for something else.
-struct Client {
+pub(crate) struct Client {
     peer: Peer,
     user_id: u32,
     seq_num: u16,
@@ -52,7 +52,7 @@ struct Client {
 impl Client {
     /// Logged in. A msg_server that was just started may lack a server still: then again.
     #[track_caller]
-    fn log_in(server: &Running, user_id: u32, client_type: ClientType) -> Self {
+    pub(crate) fn log_in(server: &Running, user_id: u32, client_type: ClientType) -> Self {
         loop {
             let (client, res) = Self::try_log_in(server, user_id, client_type);
             match res.result_code {
@@ -74,7 +74,7 @@ impl Client {
         (client, res)
     }
 
-    fn send(&mut self, command_id: u16, msg: &impl Message) -> u16 {
+    pub(crate) fn send(&mut self, command_id: u16, msg: &impl Message) -> u16 {
         self.seq_num += 1;
         self.peer.send(&ImPdu::encode(command_id >> 8, command_id, self.seq_num, msg));
         self.seq_num
@@ -97,12 +97,15 @@ impl Client {
     }
 
     #[track_caller]
-    fn expect<M: Message + Default>(&mut self, command_id: u16) -> M {
+    pub(crate) fn expect<M: Message + Default>(&mut self, command_id: u16) -> M {
         self.wait(command_id).as_pdu().decode().unwrap()
     }
 
     #[track_caller]
-    fn ask<M: Message + Default>(&mut self, id: u16, msg: &impl Message, answer: u16) -> M {
+    pub(crate) fn ask<M>(&mut self, id: u16, msg: &impl Message, answer: u16) -> M
+    where
+        M: Message + Default,
+    {
         let seq_num = self.send(id, msg);
         let pdu = self.wait(answer);
         assert_eq!(pdu.as_pdu().seq_num(), seq_num);
@@ -152,7 +155,7 @@ impl Client {
     }
 
     /// Until route_server knows of the user.
-    fn wait_until_online(&mut self, user_id: u32) {
+    pub(crate) fn wait_until_online(&mut self, user_id: u32) {
         while self.status_of(user_id) != i32::from(UserStatType::UserStatusOnline) {}
     }
 }
