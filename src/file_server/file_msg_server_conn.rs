@@ -1,6 +1,6 @@
 //! Connections of msg_servers, which have transfers made.
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use super::{Cx, FileServer};
 use crate::base::im_pdu::{PduError, PduHeader, PduRef};
@@ -82,7 +82,7 @@ impl FileMsgServerConn {
             trans_mode.and_then(|mode| cx.srv.tasks.new_transfer_task(mode, from, to, size, tick));
         match task_id {
             Some(_) => debug!("from={from} to={to} size={size} mode={} task made", msg.trans_mode),
-            None => warn!("from={from} to={to} size={size} mode={} refused", msg.trans_mode),
+            None => info!("from={from} to={to} size={size} mode={} refused", msg.trans_mode),
         }
         let rsp = ImFileTransferRsp {
             result_code: u32::from(task_id.is_none()),

@@ -1,5 +1,7 @@
 //! A file_server without sockets, for the tests of its handlers.
 
+mod lives;
+
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -110,7 +112,6 @@ impl Bed {
     pub(super) fn skip_s(&mut self, seconds: u32) {
         NOW.set(NOW.get() + seconds);
         self.pass_ms(u64::from(seconds) * 1000);
-        self.msg_server = self.accept::<FileMsgServerConn>();
     }
 
     /// Until workers have nothing to do, and the loop has taken what they did.
@@ -126,6 +127,10 @@ impl Bed {
     }
 
     fn receive_from_msg_server(&mut self, command_id: u16, seq_num: u16, msg: &impl Message) {
+        // It may have been given up for its silence.
+        if !self.net.is_open(self.msg_server) {
+            self.msg_server = self.accept::<FileMsgServerConn>();
+        }
         let pdu = ImPdu::encode(SID_OTHER, command_id, seq_num, msg);
         let conn = self.msg_server;
         self.receive::<FileMsgServerConn>(conn, &pdu).unwrap();

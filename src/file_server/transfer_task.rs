@@ -372,6 +372,13 @@ impl TransferTask {
         }
     }
 
+    /// The receiver has gone: what he asked for is not meant for the next one.
+    pub fn forget_pull(&mut self) {
+        if let Some(offline) = self.offline() {
+            offline.pull = None;
+        }
+    }
+
     /// Since when the sender owes a block.
     pub fn asked_tick(&self) -> Option<u64> {
         match &self.mode {

@@ -194,12 +194,16 @@ impl TransferTaskManager {
             return None;
         }
         task.set_conn(role, None);
-        if role == ClientFileRole::ClientOfflineUpload {
-            task.forget_asked();
-            task.last_update_tick = tick;
-        } else if task.is_online() {
-            task.state = TransferTaskState::Invalid;
-            task.last_update_tick = tick;
+        match role {
+            ClientFileRole::ClientRealtimeSender | ClientFileRole::ClientRealtimeRecver => {
+                task.state = TransferTaskState::Invalid;
+                task.last_update_tick = tick;
+            }
+            ClientFileRole::ClientOfflineUpload => {
+                task.forget_asked();
+                task.last_update_tick = tick;
+            }
+            ClientFileRole::ClientOfflineDownload => task.forget_pull(),
         }
         let ends = task.from_conn.is_none() && task.to_conn.is_none() && !task.is_upload();
         if ends { self.remove(task_id) } else { None }
@@ -281,6 +285,12 @@ impl TransferTaskManager {
     /// Transfers, stored files, and bytes that count.
     pub fn totals(&self) -> (usize, usize, u64) {
         (self.tasks.len(), self.stored.len(), self.quota.total())
+    }
+
+    /// All connections that take part.
+    #[cfg(test)]
+    pub(super) fn conns(&self) -> impl Iterator<Item = NetHandle> {
+        self.tasks.values().flat_map(|task| [task.from_conn, task.to_conn]).flatten()
     }
 
     fn serial(&mut self) -> u64 {

@@ -4,7 +4,7 @@ mod online;
 
 use crate::base::im_pdu::ImPdu;
 use crate::file_server::tests::*;
-use crate::file_server::transfer_task::{BLOCKS_MAX, SEGMENT_SIZE};
+use crate::file_server::transfer_task::{BLOCKS_MAX, PULLS_MAX, SEGMENT_SIZE};
 use crate::netlib::keepalive::CLIENT_TIMEOUT_MS;
 use crate::pb::cmd::*;
 use crate::pb::file::*;
@@ -123,7 +123,7 @@ fn heartbeats_are_echoed_byte_for_byte_and_the_unknown_is_ignored() {
 }
 
 #[test]
-fn bad_bodies_are_dropped_and_long_ones_close() {
+fn f23_bad_bodies_are_dropped_and_limits_fit_what_clients_send() {
     let mut bed = Bed::new();
     let conn = bed.client();
     for command_id in
@@ -134,6 +134,8 @@ fn bad_bodies_are_dropped_and_long_ones_close() {
         assert!(matches!(bed.receive::<FileClientConn>(conn, &pdu), Err(PduError::Decode { .. })));
     }
     assert!(bed.net.is_open(conn));
-    let max = crate::file_server::CLIENT_LIMITS.message_len_max;
-    assert!(max > 34 * 1024 + 200 && max <= 64 * 1024);
+    // A block of a Windows client fits, and all blocks that a receiver may have asked for.
+    let limits = crate::file_server::CLIENT_LIMITS;
+    assert!(limits.message_len_max > 34 * 1024 + 200 && limits.message_len_max <= 64 * 1024);
+    assert!(limits.out_len_max as usize > PULLS_MAX * limits.message_len_max as usize);
 }

@@ -1,5 +1,7 @@
 use std::os::unix::fs::symlink;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const ID: &str = "67e55044-10b1-426f-9247-bb680e5fe0c8";
@@ -154,4 +156,29 @@ fn a_directory_that_cannot_be_made_is_a_clear_error() {
 fn the_largest_size_fits_the_header() {
     let largest = OfflineFileHeader { checksum: Some([0xab; 16]), ..header(u32::MAX) };
     assert_eq!(OfflineFileHeader::parse(&largest.to_bytes()), Some(largest));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_header_or_none(
+        bytes in prop::collection::vec(any::<u8>(), OFFLINE_FILE_HEADER_LEN),
+        changes in prop::collection::vec((0..OFFLINE_FILE_HEADER_LEN, any::<u8>()), 0..4),
+        ids in any::<(u32, u32, u32, u32)>(),
+        checksum in any::<Option<[u8; 16]>>(),
+    ) {
+        let whole = |bytes: &[u8]| <[u8; OFFLINE_FILE_HEADER_LEN]>::try_from(bytes).unwrap();
+        prop_assert_eq!(OfflineFileHeader::parse(&whole(&bytes)), None);
+        let (from_user_id, to_user_id, create_time, file_size) = ids;
+        let task_id = TaskId::generate();
+        let header = OfflineFileHeader {
+            task_id, from_user_id, to_user_id, create_time, file_size, checksum,
+        };
+        let mut bytes = header.to_bytes();
+        prop_assert_eq!(OfflineFileHeader::parse(&bytes), Some(header));
+        for (at, byte) in changes {
+            bytes[at] = byte;
+        }
+        // Whatever it makes of it, it does not panic.
+        let _ = OfflineFileHeader::parse(&bytes);
+    }
 }

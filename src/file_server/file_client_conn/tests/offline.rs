@@ -174,6 +174,16 @@ fn f109_a_receiver_who_comes_early_waits_for_the_upload() {
     bed.settle();
     let last = Got::Data(0, 6, SEGMENT_SIZE, content[SEGMENT..].to_vec());
     assert_eq!(bed.got(receiver), [last, Got::State(DONE, 1)]);
+    // One who has gone again asked for nobody else.
+    let task_id = bed.announce(OFFLINE, 5);
+    let first = bed.enter(DOWNLOAD, &task_id);
+    bed.pull(first, &task_id, 5, (0, 34 << 10));
+    bed.lose(first);
+    let second = bed.enter(DOWNLOAD, &task_id);
+    let uploader = bed.enter_upload(&task_id, 0, 5);
+    bed.upload(uploader, &task_id, 0, b"hello");
+    assert_eq!(bed.got(second), []);
+    assert_eq!(bed.download(second, &task_id), b"hello");
     // One who has not asked yet.
     let task_id = bed.announce(OFFLINE, 5);
     let receiver = bed.enter(DOWNLOAD, &task_id);
