@@ -125,15 +125,14 @@ impl OfflineFiles {
     /// C++: file_server/transfer_task.cpp GetCurrentOfflinePath
     /// Differs: the directory is configured, and no second file_server gets it.
     pub fn open(dir: &Path) -> io::Result<Self> {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("OfflineFileDir {}: {error}", dir.display()))
+        let lock = || {
+            fs::create_dir_all(dir)?;
+            let mut options = OpenOptions::new();
+            let lock = options.write(true).create(true).truncate(false).open(dir.join("lock"))?;
+            lock.try_lock()?;
+            Ok(lock)
         };
-        fs::create_dir_all(dir).map_err(named)?;
-        let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).open(dir.join("lock"));
-        let lock = lock.map_err(named)?;
-        lock.try_lock().map_err(|error| named(error.into()))?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        Ok(Self { _lock: lock().map_err(|error| named(dir, &error))?, dir: dir.to_owned() })
     }
 
     /// The headers of all stored files. Uploads that the last run did not finish are deleted: what
@@ -142,6 +141,10 @@ impl OfflineFiles {
     /// # Errors
     /// The directory cannot be read.
     pub fn scan(&self) -> io::Result<Vec<OfflineFileHeader>> {
+        self.scan_dirs().map_err(|error| named(&self.dir, &error))
+    }
+
+    fn scan_dirs(&self) -> io::Result<Vec<OfflineFileHeader>> {
         let mut headers = Vec::new();
         for sub_dir in fs::read_dir(&self.dir)? {
             let sub_dir = sub_dir?;
@@ -329,6 +332,11 @@ impl DownloadFile {
         }
         Ok(bytes)
     }
+}
+
+/// What the operator has to look at.
+fn named(dir: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("OfflineFileDir {}: {error}", dir.display()))
 }
 
 fn invalid_data(text: &str) -> io::Error {
