@@ -273,8 +273,12 @@ impl UploadFile {
         self.file.write_all_at(&self.header.to_bytes(), 0)?;
         self.file.sync_all()?;
         fs::rename(&self.temp_path, &self.path)?;
-        self.path.parent().map_or(Ok(()), plain_file::sync_dir)?;
-        Ok(self.header)
+        let synced = self.path.parent().map_or(Ok(()), plain_file::sync_dir);
+        if synced.is_err() {
+            // Its uploader will be told that it is not stored, so it must not be.
+            let _ = fs::remove_file(&self.path);
+        }
+        synced.map(|()| self.header)
     }
 }
 
