@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::HostList;
+use crate::netlib::peers::Peers;
+use crate::netlib::tls::ClientListener;
 use crate::pb::base_define::IpAddr;
 
 /// Seconds, unless the configuration says otherwise.
@@ -50,16 +51,14 @@ pub struct OfflineLimits {
 pub struct FileServerConfig {
     /// `FileServerIp`: where clients reach this server, addresses or host names.
     pub file_server_ips: Vec<String>,
-    /// `ClientListenIP`: addresses or host names, separated by `;`.
-    pub client_listen_ip: String,
-    /// `ClientListenPort`.
-    pub client_listen_port: u16,
+    /// `ClientListenIP`, `ClientListenPort`, `TlsClientListenPort`: where clients connect.
+    pub client_listen: ClientListener,
     /// `MsgServerListenIP`: addresses or host names, separated by `;`.
     pub msg_server_listen_ip: String,
     /// `MsgServerListenPort`.
     pub msg_server_listen_port: u16,
-    /// `MsgServerAllowIP`: which msg_servers may connect.
-    pub msg_server_allow_ip: AllowList,
+    /// `MsgServerAllowIP`, `PeerTls…`: which msg_servers may connect.
+    pub msg_servers: Peers,
     /// `TaskTimeout`: seconds that a transfer waits for its clients.
     pub task_timeout: u32,
     /// `OfflineFileDir`.
@@ -85,13 +84,13 @@ impl FileServerConfig {
             fetched_age_max: u32::from(config.get_or("FetchedFileHours", FETCHED_FILE_HOURS)?)
                 * 3600,
         };
+        let client_hosts = config.get::<HostList>("ClientListenIP")?.0.join(";");
         Ok(Self {
             file_server_ips: config.get::<HostList>("FileServerIp")?.0,
-            client_listen_ip: config.get::<HostList>("ClientListenIP")?.0.join(";"),
-            client_listen_port: config.get("ClientListenPort")?,
+            client_listen: ClientListener::read(config, client_hosts, "ClientListenPort")?,
             msg_server_listen_ip: config.get::<HostList>("MsgServerListenIP")?.0.join(";"),
             msg_server_listen_port: config.get("MsgServerListenPort")?,
-            msg_server_allow_ip: config.get_opt("MsgServerAllowIP")?.unwrap_or_default(),
+            msg_servers: Peers::read(config, "MsgServerAllowIP")?,
             task_timeout: config.get_or("TaskTimeout", TASK_TIMEOUT)?,
             offline_file_dir: config.get_or("OfflineFileDir", OFFLINE_FILE_DIR.to_owned())?.into(),
             offline_limits,
@@ -113,7 +112,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::base::allow_list::AllowList;
     use crate::base::command_line::CommonOptions;
+    use crate::netlib::tls::with_tls_files;
 
     fn config(text: &str) -> ConfigFileReader {
         ConfigFileReader::parse(Path::new("fileserver.conf"), text.as_bytes())
@@ -131,8 +132,8 @@ mod tests {
         };
         let safe = read(sample);
         assert_eq!(safe.msg_server_listen_ip, "127.0.0.1");
-        assert_eq!((safe.client_listen_port, safe.msg_server_listen_port), (8600, 8601));
-        assert_eq!((safe.task_timeout, safe.msg_server_allow_ip), (60, AllowList::default()));
+        assert_eq!((safe.client_listen.port, safe.msg_server_listen_port), (Some(8600), 8601));
+        assert_eq!((safe.task_timeout, safe.msg_servers.allow), (60, AllowList::default()));
         // With every key that the sample only mentions: the limits are the defaults.
         let text: Vec<_> = sample
             .lines()
@@ -141,9 +142,11 @@ mod tests {
                 _ => line,
             })
             .collect();
-        let full = read(&text.join("\n"));
-        assert!(full.msg_server_allow_ip.allows("10.9.9.9".parse().unwrap()));
-        assert!(!full.msg_server_allow_ip.allows("192.0.2.1".parse().unwrap()));
+        let directory = tempfile::tempdir().unwrap();
+        let full = read(&with_tls_files(&text.join("\n"), directory.path()));
+        assert!(full.client_listen.tls.is_some() && full.msg_servers.tls.is_some());
+        assert!(full.msg_servers.allow.allows("10.9.9.9".parse().unwrap()));
+        assert!(!full.msg_servers.allow.allows("192.0.2.1".parse().unwrap()));
         assert_eq!(full.offline_limits, safe.offline_limits);
         assert_eq!(full.offline_file_dir, safe.offline_file_dir);
         assert_eq!(full.disk_thread_count, safe.disk_thread_count);

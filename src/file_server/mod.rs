@@ -96,7 +96,7 @@ impl FileServer {
         let timeout_ms = u64::from(config.task_timeout) * 1000;
         Ok(Self {
             clock,
-            addresses: config.addresses(config.client_listen_port),
+            addresses: config.addresses(config.client_listen.port.unwrap_or_default()),
             file_client_conns: ConnMap::default(),
             file_msg_server_conns: ConnMap::default(),
             tasks: TransferTaskManager::new(timeout_ms, config.offline_limits, &stored),
@@ -116,20 +116,15 @@ impl FileServer {
         let mut dispatch = EventDispatch::new()?;
         let mut srv = Self::new(config, clock, dispatch.response_list())?;
         let options = ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(CLIENT_LIMITS) };
-        let client = dispatch.listen_on::<FileClientConn>(
-            &config.client_listen_ip,
-            config.client_listen_port,
-            options,
-        )?;
+        let client = config.client_listen.listen::<FileClientConn>(&mut dispatch, &options)?;
         let options = ListenOptions {
             conn_max: MSG_SERVER_CONN_MAX,
-            allow: config.msg_server_allow_ip.clone(),
             ..ListenOptions::new(ConnLimits::SERVER)
         };
         let msg_server = dispatch.listen_on::<FileMsgServerConn>(
             &config.msg_server_listen_ip,
             config.msg_server_listen_port,
-            options,
+            config.msg_servers.only(options),
         )?;
         if let Some(addr) = client.first() {
             srv.addresses = config.addresses(addr.port());
@@ -159,10 +154,11 @@ pub fn run(config: FileServerConfig, clock: fn() -> u32) -> io::Result<()> {
     let (mut dispatch, mut srv, addrs) = FileServer::dispatch(&config, clock)?;
     dispatch.handle_signals(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup], on_signal)?;
     for addr in addrs.client {
-        info!("listening addr={addr} for=clients told={:?}", config.file_server_ips);
+        let (tls, told) = (config.client_listen.is_tls(addr.port()), &config.file_server_ips);
+        info!("listening addr={addr} for=clients tls={tls} told={told:?}");
     }
     for addr in addrs.msg_server {
-        info!("listening addr={addr} for=msg_servers allowed={}", config.msg_server_allow_ip);
+        info!("listening addr={addr} for=msg_servers {}", config.msg_servers);
     }
     if config.file_server_ips.iter().any(|ip| ip == "0.0.0.0") {
         warn!("FileServerIp is 0.0.0.0: clients are told so, and cannot connect to it");

@@ -3,7 +3,8 @@
 use teamtalk::pb::base_define::{ClientType, IpAddr};
 
 use super::*;
-use crate::msg_server::{Client as Chat, Site as ChatSite, pause};
+use crate::msg_server::Client as Chat;
+use crate::site::{Site as ChatSite, pause};
 
 /// Two msg_servers, each with a user on a PC, and a file_server that both know.
 struct World {
