@@ -1,6 +1,7 @@
 //! Transfers between clients over sockets, and files that wait on the disk.
 
 mod chat;
+mod library;
 mod process;
 
 use std::fs;
