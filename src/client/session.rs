@@ -20,6 +20,9 @@ pub const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts.
 pub const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// How long a farewell may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Messages asked for at a time when some were missed.
 const PAGE: u32 = 100;
 
@@ -97,6 +100,21 @@ impl UserSession {
     /// The connection, for requests; `None` while there is none.
     pub fn client(&mut self) -> Option<&mut Client> {
         self.client.as_mut()
+    }
+
+    /// Gives the connection up, for this reason; another one is tried for.
+    pub fn reconnect(&mut self, error: ClientError) {
+        self.drop_client(error);
+    }
+
+    /// Says farewell, if there is a connection.
+    pub fn disconnect(self) {
+        if let Some(mut client) = self.client {
+            client.set_timeout(FAREWELL);
+            if let Err(error) = client.logout() {
+                info!("user {}: {error} while logging out", self.login.name);
+            }
+        }
     }
 
     /// The next thing that happens, or `None` if nothing does in time.
@@ -266,6 +284,13 @@ impl UserSession {
                 self.marks.insert(session, message.msg_id);
                 self.updates.push_back(Update::Event(Event::Message(message)));
             }
+            // Of a message that was posted: what came before it is told before it.
+            Event::Stored { seq_num, ack } => {
+                if ack.msg_id != 0 {
+                    self.stored(Session::new(ack.session_type(), ack.session_id), ack.msg_id)?;
+                }
+                self.updates.push_back(Update::Event(Event::Stored { seq_num, ack }));
+            }
             event => self.updates.push_back(Update::Event(event)),
         }
         Ok(())
@@ -297,13 +322,17 @@ impl UserSession {
         if is_final(&error) {
             return Err(error);
         }
+        self.drop_client(error);
+        Ok(())
+    }
+
+    fn drop_client(&mut self, error: ClientError) {
         info!("user {}: {error}; trying again in {:?}", self.login.name, self.pause);
         self.retry_at = now() + self.pause;
         self.pause = (self.pause * 2).min(RECONNECT_PAUSE_MAX);
         if self.client.take().is_some() {
             self.updates.push_back(Update::Lost(error));
         }
-        Ok(())
     }
 }
 

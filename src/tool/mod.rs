@@ -3,6 +3,7 @@
 //! - [`admin`]: users, departments, groups, and the database itself.
 //! - [`account`]: who logs in, and where: options that several commands share.
 //! - [`bench`]: how fast an installation is, and whether it makes mistakes.
+//! - [`chat`]: TeamTalk in a terminal.
 //! - [`files`]: files the tool writes.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`progress`]: how far a long work has come.
@@ -13,6 +14,7 @@
 pub mod account;
 pub mod admin;
 pub mod bench;
+pub mod chat;
 pub mod files;
 pub mod output;
 pub mod progress;
@@ -49,6 +51,8 @@ struct Tool {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Talk with people and groups in the terminal
+    Chat(chat::Chat),
     /// Send a message
     Send(talk::Send),
     /// Print messages as they come
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
     let tool = Tool::parse();
     let output = Output::new(tool.json);
     let result = match tool.command {
+        Command::Chat(chat) => chat.run(),
         Command::Send(send) => send.run(&output),
         Command::Listen(listen) => listen.run(&output),
         Command::Bench(bench) => bench.run(&output),

@@ -325,6 +325,28 @@ fn who_stays_connected_misses_and_repeats_nothing() {
 }
 
 #[test]
+fn what_is_posted_is_told_to_be_stored_and_comes_not_back() {
+    let site = Site::new(1);
+    let server = site.msg_server();
+    let mut two = log_in(server.addrs[0], 2, WINDOWS);
+    let addr = Server::Msg(server.addrs[0].to_string());
+    let mut one = UserSession::new(addr, AES_KEY, Login::new("user1", "secret"));
+    assert_eq!(two.send_text(Session::User(1), "first").unwrap(), 1);
+    assert_eq!(listen(&mut one, 1), [(1, "first".to_owned())]);
+    let posted = one.client().unwrap().post_text(Session::User(2), "mine").unwrap();
+    let stored = loop {
+        if let Some(Update::Event(Event::Stored { seq_num, ack })) =
+            one.next_update(PATIENCE).unwrap()
+        {
+            break (seq_num, ack.msg_id);
+        }
+    };
+    assert_eq!(stored, (posted, 2));
+    assert_eq!(two.send_text(Session::User(1), "third").unwrap(), 3);
+    assert_eq!(listen(&mut one, 1), [(3, "third".to_owned())], "not the own one again");
+}
+
+#[test]
 fn a_session_ends_when_there_is_no_point_in_going_on() {
     let site = Site::new(1);
     let server = site.msg_server();

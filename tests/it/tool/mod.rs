@@ -1,6 +1,7 @@
 //! The tool as scripts use it: arguments in, output and exit codes out.
 
 mod admin;
+mod chat;
 mod db;
 mod talk;
 

@@ -1,0 +1,193 @@
+//! The terminal client in a pseudo-terminal.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use teamtalk::pb::base_define::ClientType;
+use teamtalk::tool::account::Accounts;
+
+use crate::running::Running;
+use crate::site::{Site, log_in};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SIZE: PtySize = PtySize { rows: 24, cols: 100, pixel_width: 0, pixel_height: 0 };
+
+/// Who a terminal belongs to.
+struct User {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    output: Receiver<Vec<u8>>,
+    parser: vt100::Parser,
+    /// Everything that was written to the terminal.
+    written: Vec<u8>,
+}
+
+impl User {
+    /// A terminal in which the user has typed the command.
+    fn start(directory: &Path, args: &[&str]) -> Self {
+        let pair = native_pty_system().openpty(SIZE).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_teamtalk"));
+        command.args(args);
+        command.cwd(directory);
+        command.env("TERM", "xterm-256color");
+        command.env("TZ", "UTC");
+        command.env_remove("RUST_LOG");
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let (sender, output) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let keys = pair.master.take_writer().unwrap();
+        let parser = vt100::Parser::new(SIZE.rows, SIZE.cols, 0);
+        Self { child, master: pair.master, keys, output, parser, written: Vec::new() }
+    }
+
+    fn chat(directory: &Path, name: &str, more: &[&str]) -> Self {
+        Self::start(directory, &[&["chat", "--user", name][..], more].concat())
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn screen(&self) -> String {
+        self.parser.screen().contents()
+    }
+
+    /// Waits until the screen is as expected.
+    #[track_caller]
+    fn wait(&mut self, what: &str, expected: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !expected(&self.screen()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(error) => panic!("{what}: {error} with\n{}", self.screen()),
+            }
+        }
+    }
+
+    #[track_caller]
+    fn sees(&mut self, text: &str) {
+        self.wait(text, |screen| screen.contains(text));
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.parser.process(bytes);
+        self.written.extend_from_slice(bytes);
+    }
+
+    /// Waits for the end of the program.
+    #[track_caller]
+    fn end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.take(&bytes),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("still there:\n{}", self.screen()),
+            }
+        }
+        self.child.wait().unwrap()
+    }
+
+    /// The terminal is as it was before.
+    #[track_caller]
+    fn assert_restored(&self) {
+        let screen = self.parser.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste());
+        let modes = self.master.get_termios().unwrap().local_flags.bits();
+        let cooked = libc::ECHO | libc::ICANON | libc::ISIG;
+        assert_eq!(modes & cooked, cooked, "lines are edited and keys shown again");
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A site with a msg_server, and a directory in which `user1` to `user3` need no password.
+fn site() -> (Site, Running, tempfile::TempDir) {
+    let site = Site::new(1);
+    let server = site.msg_server();
+    drop(log_in(server.addrs[0], 9, ClientType::Windows));
+    let directory = tempfile::tempdir().unwrap();
+    let var = directory.path().join("var");
+    std::fs::create_dir(&var).unwrap();
+    let word = |id: u32| (format!("user{id}"), "secret".to_owned());
+    let accounts = Accounts {
+        login_server: Some(site.login.addrs[2].to_string()),
+        passwords: (1..4).map(word).collect(),
+    };
+    accounts.write(&var).unwrap();
+    (site, server, directory)
+}
+
+#[test]
+fn two_people_talk_make_a_group_and_see_what_is_unread() {
+    let (_site, _server, directory) = site();
+    let mut one = User::chat(directory.path(), "user1", &[]);
+    one.sees("nick1 online");
+    one.sees("○ nick2");
+    let mut two = User::chat(directory.path(), "user2", &[]);
+    two.sees("nick2 online");
+    one.sees("● nick2");
+
+    // Search, open, write.
+    one.press("\x06nick2\r");
+    one.sees("nothing has been said yet");
+    one.press("早 hello\r");
+    one.sees("nick1: 早 hello ✓");
+    two.sees("1 unread");
+    two.press("\x0e");
+    two.sees("nick1: 早 hello");
+    two.wait("read", |screen| !screen.contains("unread"));
+    two.press("h");
+    one.sees("is typing");
+    two.press("i there\r");
+    one.sees("nick2: hi there");
+    two.sees("nick2: hi there ✓");
+
+    // A group, of which the other one learns by the first message.
+    one.press("/group \"the team\" user2 nick3\r");
+    one.sees("nick1: made the group the team ✓");
+    two.sees("# the team");
+    two.sees("1 unread");
+    two.press("\x0e");
+    two.sees("3 members");
+    two.sees("nick1: made the group the team");
+    two.press("welcome\r");
+    one.sees("nick2: welcome");
+
+    // Both end, one by the key and one by the command.
+    one.press("\x03");
+    assert!(one.end().success());
+    one.assert_restored();
+    two.press("/quit\r");
+    assert!(two.end().success());
+    two.assert_restored();
+
+    // What was said is still there.
+    let mut one = User::chat(directory.path(), "user1", &[]);
+    one.sees("# the team");
+    one.press("\x06team\r");
+    one.sees("nick2: welcome");
+}
