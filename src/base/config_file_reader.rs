@@ -150,6 +150,16 @@ impl ConfigFileReader {
         &self.path
     }
 
+    /// A value as it stands in the file. It is not asked for thereby.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.entries.get(key).map(|entry| entry.value.as_str())
+    }
+
+    /// All keys with their values, as they stand in the file, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.entries.iter().map(|(key, entry)| (key.as_str(), entry.value.as_str()))
+    }
+
     /// The value of a key the server cannot do without.
     ///
     /// C++: base/ConfigFileReader.cpp CConfigFileReader::GetConfigName

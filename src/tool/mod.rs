@@ -4,6 +4,7 @@
 //! - [`account`]: who logs in, and where: options that several commands share.
 //! - [`bench`]: how fast an installation is, and whether it makes mistakes.
 //! - [`chat`]: TeamTalk in a terminal.
+//! - [`doctor`]: what is wrong with an installation.
 //! - [`files`]: files the tool writes.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`progress`]: how far a long work has come.
@@ -15,6 +16,7 @@ pub mod account;
 pub mod admin;
 pub mod bench;
 pub mod chat;
+pub mod doctor;
 pub mod files;
 pub mod output;
 pub mod progress;
@@ -61,12 +63,10 @@ enum Command {
     Bench(bench::Bench),
     /// Users: add, list, show, set passwords, disable, import
     User(admin::user::UserCommand),
-    /// Departments: add, list, move
     Depart(admin::depart::DepartCommand),
-    /// Groups: create, list, change their members
     Group(admin::group::GroupCommand),
-    /// The database: make it, bring it up to date, fill it from another one
     Db(admin::db::DbCommand),
+    Doctor(doctor::Doctor),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -87,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Depart(depart) => depart.run(&output),
         Command::Group(group) => group.run(&output),
         Command::Db(db) => db.run(&output),
+        Command::Doctor(doctor) => doctor.run(&output),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
             Ok(())

@@ -48,8 +48,7 @@ enum What {
     /// command begins again.
     #[command(after_help = "Examples:\n  \
                       teamtalk db import --from mysql://tt:secret@10.0.0.5/teamtalk\n  \
-                      teamtalk db import --conf conf/dbproxyserver.conf \
-                      --from /opt/teamtalk/db_proxy_server/dbproxyserver.conf\n\n\
+                      teamtalk db import --from /opt/old/dbproxyserver.conf\n\n\
                       A password on the command line can be read by everybody on the machine while \
                       the command runs; one in a file cannot.")]
     Import {

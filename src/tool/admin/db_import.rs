@@ -16,7 +16,7 @@ use crate::db_proxy_server::business::{Business, device_tokens, original_cache};
 use crate::storage::cache_pool::UNREAD;
 use crate::storage::db_pool::TEAMTALK_MASTER;
 use crate::storage::schema::{self, SchemaState, load};
-use crate::storage::{DbConn, InsertRows, OnConflict, Transaction, Value};
+use crate::storage::{DbConn, Dialect, InsertRows, OnConflict, Transaction, Value};
 use crate::tool::output::Output;
 use crate::tool::progress::progress;
 
@@ -44,10 +44,7 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let source = Source::new(from, from_redis)?;
     let config = store.config()?;
-    let (from, to) = (source.db.target(TEAMTALK_MASTER)?, config.db.target(TEAMTALK_MASTER)?);
-    if from == to {
-        bail!("{from} cannot be imported into itself; `teamtalk db migrate` brings it up to date");
-    }
+    let to = config.db.target(TEAMTALK_MASTER)?;
     check_stopped(&config)?;
     let mut source_conn = open_source(&source)?;
     if let Some(cache) = &source.cache {
@@ -55,6 +52,9 @@ pub(super) fn run(
         cache.cache_conn(UNREAD).context("the cache of the source")?;
     }
     let mut conn = db::open(&config.db)?;
+    if identity(&mut *source_conn)? == identity(&mut *conn)? {
+        bail!("{to} cannot be imported into itself; `teamtalk db migrate` brings it up to date");
+    }
     check_target(&mut *conn, &to, force)?;
     let mut tables = copy(&mut *source_conn, &mut *conn)?;
     drop(source_conn);
@@ -95,12 +95,21 @@ fn open_source(source: &Source) -> anyhow::Result<Box<dyn DbConn>> {
         SchemaState::New => bail!("{name} has tables of a newer version than this program knows"),
         SchemaState::Loading => bail!("{name} was not filled to its end itself"),
     }
-    if conn.dialect() == crate::storage::Dialect::MySql {
+    if conn.dialect() == Dialect::MySql {
         let sql = "set session transaction isolation level repeatable read";
         conn.execute_update(sql, &[])?;
         conn.begin()?;
     }
     Ok(conn)
+}
+
+/// What tells a database from all others, however it was named.
+fn identity(conn: &mut dyn DbConn) -> anyhow::Result<Option<String>> {
+    let sql = match conn.dialect() {
+        Dialect::MySql => "select concat(@@hostname, ' ', @@port, ' ', database()) as id",
+        Dialect::Sqlite => "select file as id from pragma_database_list where name='main'",
+    };
+    Ok(conn.execute_query(sql, &[])?.first().map(|row| row.get("id")).transpose()?)
 }
 
 fn check_target(conn: &mut dyn DbConn, name: &str, force: bool) -> anyhow::Result<()> {

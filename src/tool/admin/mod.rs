@@ -268,4 +268,4 @@ fn stored(password: &str, form: PasswordForm) -> anyhow::Result<StoredPassword> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

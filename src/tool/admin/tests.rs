@@ -4,7 +4,7 @@ use super::*;
 use crate::db_proxy_server::business::user_model::NewUser;
 
 /// The keys of db_proxy_server on a file in this directory.
-pub(super) fn config(directory: &Path) -> String {
+pub(in crate::tool) fn config(directory: &Path) -> String {
     let path = directory.join("teamtalk.db");
     let mut text = "ListenIP=127.0.0.1\nListenPort=0\nThreadNum=1\nMsfsSite=127.0.0.1:1\n\
                     aesKey=12345678901234567890123456789012\n\

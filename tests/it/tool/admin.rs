@@ -65,6 +65,14 @@ fn running_servers_see_users_and_groups_at_once() {
             departs.iter().map(|d| (d.dept_name.as_str(), d.parent_dept_id)).collect();
         assert_eq!(departs, [("Sales", 0), ("Abroad", 1)]);
 
+        tool(&["depart", "move", "Abroad", "--top", "--priority", "5"], "");
+        let departs = tool(&["depart", "list"], "");
+        assert_eq!((&departs[1]["name"], &departs[1]["parent_id"]), (&json!("Abroad"), &json!(0)));
+        tool(&["depart", "move", "--user", "user7", "--user", "8", "--under", "Abroad"], "");
+        let (_, changed) = user1.all_users(cursor).unwrap();
+        let moved = changed.iter().filter(|user| user.department_id == 2);
+        assert_eq!(moved.map(|user| user.user_id).collect::<Vec<_>>(), [7, 8]);
+
         let add = ["user", "add", "carol", "--nick", "Carol C.", "--sex", "female"];
         let more = ["--depart", "Abroad", "--email", "carol@example.com", "--password-stdin"];
         let added = tool(&[&add[..], &more].concat(), "p w\"😀\n");
@@ -89,6 +97,8 @@ fn running_servers_see_users_and_groups_at_once() {
         let members = tool(&["group", "members", "Lunch"], "");
         let names: Vec<&Value> = members.iter().map(|member| &member["name"]).collect();
         assert_eq!(names, ["user1", "user2", "user3"]);
+
+        assert_eq!(tool(&["group", "list", "--user", "user3"], "")[0]["members"], 3);
 
         drop(her);
         tool(&["user", "disable", "carol"], "");

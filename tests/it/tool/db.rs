@@ -1,13 +1,12 @@
 //! Making, migrating and filling databases.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 use teamtalk::storage::mysql::{MySqlConfig, MySqlConn};
 use teamtalk::storage::redis::{RedisConfig, RedisConn};
 use teamtalk::storage::sqlite::SqliteConn;
-use teamtalk::storage::{DbConn, DbManager};
+use teamtalk::storage::{CacheConn, DbConn, DbManager};
 
 use super::admin::{fails, json_of};
 use super::{output, run, teamtalk};
@@ -108,6 +107,32 @@ fn without_the_cache_everything_counts_as_read() {
     assert_eq!((on.unread(1), on.unread(2)), (vec![], vec![]));
     assert_eq!(on.send_to_user(2, 1), 4, "the next number");
     assert_eq!(on.unread(1).len(), 1);
+}
+
+#[test]
+fn counters_that_are_ahead_of_the_messages_leave_all_of_them_unread() {
+    let (db, redis) = original("tool_ahead", 44);
+    let mut cache = RedisConn::open(&redis).unwrap();
+    cache.hset("unread_1", "2", "99").unwrap();
+    cache.hset("7_im_group_msg", "count", "50").unwrap();
+    let (directory, pools) = configurations(&server_pools(&db, &redis));
+    json_of(directory.path(), &["db", "import", "--from", "old.conf"], "");
+    let on = Installation { first_id: 0, ..Installation::new(&pools, true) };
+    let unread: Vec<u32> = on.unread(1).iter().map(|unread| unread.2).collect();
+    assert_eq!(unread, [2, 1]);
+}
+
+#[test]
+fn a_database_is_not_imported_into_itself_by_another_name() {
+    let db = MariaDb::shared().database("tool_itself");
+    let pools = server_pools(&db, &Redis::shared().config(44));
+    let directory = super::admin::directory(&pools);
+    let at = directory.path();
+    json_of(at, &["db", "init"], "");
+    // Only the form of the address is another one.
+    let other = url(&MySqlConfig { host: "[::ffff:127.0.0.1]".to_owned(), ..db });
+    let (code, text) = fails(at, &["db", "import", "--force", "--from", &other], "");
+    assert!(code == 1 && text.contains("into itself"), "{code} {text}");
 }
 
 #[test]
@@ -212,6 +237,7 @@ fn what_cannot_be_imported_is_told() {
 
     let (code, text) = import("running.conf", &new);
     assert!(code == 3 && text.contains("stop db_proxy_server first"), "{code} {text}");
+    json_of(at.path(), &["db", "init", "--conf", &new], "");
     let (code, text) = import(&new, &new);
     assert!(code == 1 && text.contains("into itself"), "{code} {text}");
     let (code, text) = import(&new, "mysql://x:geheim@127.0.0.1:1/db");
@@ -220,5 +246,5 @@ fn what_cannot_be_imported_is_told() {
     let empty = url(&MariaDb::shared().database("tool_nothing"));
     let (code, text) = import(&new, &empty);
     assert!(code == 1 && text.contains("no database of TeamTalk"), "{code} {text}");
-    assert!(!Path::new(&directory.path().join("teamtalk.db")).exists(), "nothing was begun");
+    assert_eq!(json_of(at.path(), &["user", "list", "--conf", &new], "").len(), 0);
 }

@@ -3,6 +3,7 @@
 mod admin;
 mod chat;
 mod db;
+mod doctor;
 mod talk;
 
 use std::io::Write;
