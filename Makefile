@@ -2,10 +2,13 @@
 
 CARGO ?= cargo
 
-.PHONY: help build test check bench bench-reactor fuzz
+.PHONY: help run build test check bench bench-reactor fuzz
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+run: build ## build everything, then run a whole cluster in var/ until Ctrl-C
+	target/release/teamtalk up
 
 build: ## build everything in release mode
 	$(CARGO) build --release --locked

@@ -20,6 +20,7 @@
 //! allow_list            which peers may connect
 //! token_bucket          how fast a connection may ask
 //! thread_pool           workers that keep the order of a key
+//! service_manager       telling systemd, or `teamtalk up`, that a server serves
 //! signals               signals as values
 //! unix_time             the time of the world
 //! util                  lists in values, the pid file
@@ -42,6 +43,7 @@ pub mod limits;
 pub mod md5;
 pub mod plain_file;
 pub mod public_define;
+pub mod service_manager;
 pub mod signals;
 pub mod slog;
 pub mod thread_pool;

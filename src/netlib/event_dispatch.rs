@@ -25,6 +25,7 @@ use super::options::ListenOptions;
 use super::resolver::Resolver;
 use super::response_list::ResponseList;
 use super::{Cx, LINGER_MS, Netlib, check_loops, timer};
+use crate::base::service_manager;
 use crate::base::signals::{Signal, SignalThread};
 use crate::base::util::str_explode;
 
@@ -227,9 +228,11 @@ impl<S> EventDispatch<S> {
     pub fn start_dispatch(&mut self, srv: &mut S) -> std_io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         self.net.set_tick(self.now());
+        service_manager::ready();
         while self.net.running && !self.stop_asked.load(Ordering::Acquire) {
             self.run_once(&mut events, srv)?;
         }
+        service_manager::stopping();
         self.finish(&mut events)
     }
 

@@ -9,6 +9,7 @@
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`progress`]: how far a long work has come.
 //! - [`talk`]: `send` and `listen`.
+//! - [`up`]: a whole cluster on this machine.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, 4 no server answers.
 
@@ -21,6 +22,7 @@ pub mod files;
 pub mod output;
 pub mod progress;
 pub mod talk;
+pub mod up;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -53,6 +55,12 @@ struct Tool {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start a whole cluster and keep it running until Ctrl-C
+    Up(up::Up),
+    /// Stop the cluster
+    Down(up::Down),
+    /// Show the servers of the cluster
+    Status(up::status::Status),
     /// Talk with people and groups in the terminal
     Chat(chat::Chat),
     /// Send a message
@@ -80,6 +88,9 @@ pub fn main() -> ExitCode {
     let output = Output::new(tool.json);
     let result = match tool.command {
         Command::Chat(chat) => chat.run(),
+        Command::Up(up) => up.run(&output),
+        Command::Down(down) => down.run(&output),
+        Command::Status(status) => status.run(&output),
         Command::Send(send) => send.run(&output),
         Command::Listen(listen) => listen.run(&output),
         Command::Bench(bench) => bench.run(&output),

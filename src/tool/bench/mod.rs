@@ -98,7 +98,10 @@ fn progress(length: u64, what: &'static str) -> ProgressBar {
     ProgressBar::new(length).with_style(style).with_message(what)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a load generator measures in real time")]
-fn now() -> Instant {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a load generator measures in real time, and processes are waited for in it"
+)]
+pub(super) fn now() -> Instant {
     Instant::now()
 }

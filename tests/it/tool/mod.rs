@@ -5,6 +5,7 @@ mod chat;
 mod db;
 mod doctor;
 mod talk;
+mod up;
 
 use std::io::Write;
 use std::path::Path;

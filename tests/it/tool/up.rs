@@ -1,0 +1,142 @@
+//! A whole cluster on this machine, as somebody who has just cloned the repository runs it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{output, run, teamtalk};
+
+/// A cluster that runs in `var` below a directory.
+struct Cluster {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+/// So many ports in a row that nobody has at the moment.
+fn free_ports() -> u16 {
+    const COUNT: u16 = 12;
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
+        if first < u16::MAX - COUNT && (first..first + COUNT).all(is_free) {
+            return first;
+        }
+    }
+}
+
+impl Cluster {
+    fn start(directory: &Path, more: &[&str]) -> Self {
+        let mut command = teamtalk(directory);
+        command.args(["up", "--json"]).args(more).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// The next event of which `is_it` is true.
+    #[track_caller]
+    fn wait_for(&mut self, is_it: impl Fn(&str) -> bool) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "it has ended");
+            let value: Value = serde_json::from_str(&line).unwrap();
+            if is_it(value["event"].as_str().unwrap()) {
+                return value;
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // It stops its servers in any case; the directory is removed after it.
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").arg(&pid).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_cluster_comes_up_talks_survives_and_goes_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let base_port = free_ports().to_string();
+    let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
+    let ready = cluster.wait_for(|event| event == "ready");
+    assert_eq!(ready["accounts"], json!(["alice", "bob"]));
+    assert_eq!(ready["login_server"], json!(format!("127.0.0.1:{base_port}")));
+
+    let send = ["send", "--user", "alice", "--to", "bob", "hello"];
+    assert_eq!(output(teamtalk(directory.path()).args(send), ""), "sent as message 1\n");
+    let group = ["send", "--user", "bob", "--group", "Everybody", "hello all"];
+    assert_eq!(output(teamtalk(directory.path()).args(group), ""), "sent as message 1\n");
+    let listen = ["listen", "--user", "bob", "--count", "1", "--timeout", "20", "--json"];
+    let heard = output(teamtalk(directory.path()).args(listen), "");
+    assert_eq!(serde_json::from_str::<Value>(&heard).unwrap()["text"], json!("hello"));
+
+    let status = || -> Vec<Value> {
+        let output = run(teamtalk(directory.path()).args(["status", "--json"]), "");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let servers = status();
+    assert!(servers.iter().all(|server| server["ready"] == "yes"), "{servers:?}");
+    let names: Vec<_> = servers.iter().map(|server| server["server"].as_str().unwrap()).collect();
+    assert!(names.contains(&"db_proxy_server") && names.contains(&"msg_server_2"), "{names:?}");
+
+    // Another one does not get in its way.
+    let again = run(teamtalk(directory.path()).arg("up"), "");
+    let text = String::from_utf8(again.stderr).unwrap();
+    assert!(text.contains("runs already"), "{text}");
+    let elsewhere = ["up", "--var", "other", "--base-port", &base_port];
+    let again = run(teamtalk(directory.path()).args(elsewhere), "");
+    let text = String::from_utf8(again.stderr).unwrap();
+    let by = format!("port {base_port} is taken by login_server (process");
+    assert!(text.contains(&by) && text.contains("--base-port"), "{text}");
+
+    // One that dies comes back.
+    let pid = fs::read_to_string(directory.path().join("var/run/msfs/pid")).unwrap();
+    assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
+    cluster.wait_for(|event| event == "msfs is started again");
+
+    assert_eq!(output(teamtalk(directory.path()).arg("down"), ""), "stopped\n");
+    assert!(cluster.child.wait().unwrap().success());
+    let down = run(teamtalk(directory.path()).arg("status"), "");
+    assert_eq!(down.status.code(), Some(1));
+
+    // The next start finds everything as it was, ports included.
+    let mut cluster = Cluster::start(directory.path(), &[]);
+    cluster.wait_for(|event| event == "ready");
+    assert_eq!(output(teamtalk(directory.path()).args(send), ""), "sent as message 2\n");
+    let pid = cluster.child.id().to_string();
+    // As Ctrl-C.
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    cluster.wait_for(|event| event == "stopped");
+    assert!(cluster.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_server_that_cannot_start_is_told_with_its_last_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let base_port = free_ports().to_string();
+    // Made by a first start, then broken by hand.
+    let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
+    cluster.wait_for(|event| event == "ready");
+    drop(cluster);
+    let path = directory.path().join("var/conf/msfs.conf");
+    fs::write(&path, "ListenIP=127.0.0.1\n").unwrap();
+    let failed = run(teamtalk(directory.path()).arg("up"), "");
+    let text = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(
+        text.contains("msfs does not start") && text.contains("ListenPort is missing"),
+        "{text}"
+    );
+    assert!(
+        run(teamtalk(directory.path()).arg("down"), "").status.code() == Some(1),
+        "all stopped"
+    );
+}
