@@ -1,5 +1,6 @@
 //! `send` and `listen`: a chat for scripts.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use super::account::Account;
 use super::output::Output;
 use crate::client::{Client, ClientError, Event, Message, Session, Update};
-use crate::pb::base_define::UserInfo;
+use crate::pb::base_define::{UnreadInfo, UserInfo};
 
 /// Sends a message.
 #[derive(Args, Debug)]
@@ -53,6 +54,9 @@ const SEND_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long nothing may happen before it is looked whether it is time to give up.
 const TURN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a mark is set. A look takes longer than setting it.
+const LOOKS_MAX: u32 = 100;
 
 impl Send {
     /// Sends it and prints its number.
@@ -133,7 +137,7 @@ impl Listen {
         let mut user = self.account.session()?;
         user.connect()?;
         let (mut left, mut seconds) = (self.count, self.timeout);
-        let mut me = 0;
+        let (mut me, mut heard) = (0, HashMap::new());
         while left != Some(0) {
             match user.next_update(TURN)? {
                 Some(Update::Connected(info)) => me = info.user_id,
@@ -143,6 +147,7 @@ impl Listen {
                     if let Some(client) = user.client().filter(|_| !self.peek) {
                         // It is read again at the next start if this gets lost.
                         let _ = client.mark_read(message.session(me), message.msg_id);
+                        heard.insert(message.session(me), message.msg_id);
                     }
                 }
                 Some(_) => {}
@@ -153,8 +158,27 @@ impl Listen {
                 },
             }
         }
+        if let Some(client) = user.client() {
+            wait_until_read(client, &heard)?;
+        }
         Ok(())
     }
+}
+
+/// A mark has no answer, and who listens next must not hear the same again: it is looked at until
+/// it is set.
+fn wait_until_read(client: &mut Client, heard: &HashMap<Session, u32>) -> Result<(), ClientError> {
+    let is_read = |info: &UnreadInfo| {
+        let session = Session::new(info.session_type(), info.session_id);
+        let newer = |heard: &u32| info.latest_msg_id.saturating_sub(*heard);
+        heard.get(&session).is_none_or(|heard| info.unread_cnt <= newer(heard))
+    };
+    for _ in 0..LOOKS_MAX {
+        if client.unread()?.iter().all(is_read) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn as_json(message: &Message, me: u32) -> Value {
