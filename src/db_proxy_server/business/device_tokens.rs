@@ -79,7 +79,8 @@ pub fn set(
     Ok(())
 }
 
-/// Copies the tokens of these users from another installation, and gives how many there were.
+/// Copies the tokens of these users from another installation, and gives how many there were. The
+/// original leaves a token with its previous owner as well; only the present one gets it.
 pub fn copy(from: &CacheManager, to: &Business, user_ids: &[u32]) -> Result<usize, HandlerError> {
     let mut copied = 0;
     for ids in user_ids.chunks(IDS_PER_STATEMENT_MAX) {
@@ -87,8 +88,12 @@ pub fn copy(from: &CacheManager, to: &Business, user_ids: &[u32]) -> Result<usiz
         let values = from.cache_conn(TOKEN)?.mget(&keys)?;
         for (&user_id, value) in ids.iter().zip(&values) {
             let Some((kind, token)) = value.as_deref().and_then(parse) else { continue };
-            set(to, user_id, token, Some(kind.into()))?;
-            copied += 1;
+            let owners = from.cache_conn(TOKEN)?.mget(&[token_key(token), original_key(token)])?;
+            let owner = owners.iter().flatten().find_map(|owner| owner.parse::<u32>().ok());
+            if owner.is_none_or(|owner| owner == user_id) {
+                set(to, user_id, token, Some(kind.into()))?;
+                copied += 1;
+            }
         }
     }
     Ok(copied)
