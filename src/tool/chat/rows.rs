@@ -134,6 +134,10 @@ impl Page<'_> {
 
     fn note(&mut self, text: &str) {
         let style = Style::new().fg(Color::Yellow).add_modifier(Modifier::ITALIC);
+        self.indented(text, style);
+    }
+
+    fn indented(&mut self, text: &str, style: Style) {
         let rows = wrap(&harmless(text), self.columns.saturating_sub(INDENT));
         self.rows.extend(
             rows.into_iter().map(|row| {
@@ -180,15 +184,21 @@ impl Page<'_> {
 
     fn outgoing(&mut self, talk: &Talk) {
         for out in &talk.outgoing {
-            let (mark, color) = match &out.delivery {
-                Delivery::Sending(_) => (" …".to_owned(), Color::DarkGray),
-                Delivery::Unsure => (" (waits for the connection)".to_owned(), Color::Yellow),
+            let (mark, color, more) = match &out.delivery {
+                Delivery::Sending(_) => (" …", Color::DarkGray, None),
+                Delivery::Unsure => {
+                    (" …", Color::Yellow, Some("waits for the connection".to_owned()))
+                }
                 Delivery::Failed(why) => {
-                    (format!(" ✗ not sent: {why}; Ctrl-R tries again"), Color::Red)
+                    (" ✗", Color::Red, Some(format!("not sent: {why}; Ctrl-R tries again")))
                 }
             };
-            let (me, body) = (self.state.me, Body::Text(out.text.clone()));
-            self.message(me, out.time, &body, &mark, Style::new().fg(color));
+            let (me, body, style) =
+                (self.state.me, Body::Text(out.text.clone()), Style::new().fg(color));
+            self.message(me, out.time, &body, mark, style);
+            if let Some(more) = more {
+                self.indented(&more, style);
+            }
         }
     }
 }

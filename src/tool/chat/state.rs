@@ -357,7 +357,7 @@ impl State {
     /// The line has changed: the other one may like to know.
     pub(super) fn typed(&mut self) {
         let Some(Session::User(to)) = self.open else { return };
-        if self.line.text().is_empty() || self.line.text().starts_with('/') {
+        if self.line.text().trim().is_empty() || self.line.text().starts_with('/') {
             self.stop_writing();
             return;
         }

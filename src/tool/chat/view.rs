@@ -185,7 +185,7 @@ fn draw_list(state: &State, frame: &mut Frame<'_>, area: Rect) {
 
 fn draw_header(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let Some(session) = state.open else {
-        let hint = "choose somebody: arrows and Enter; Ctrl-F searches, F1 helps";
+        let hint = " Enter opens, Ctrl-F searches, F1 helps";
         frame.render_widget(Line::styled(hint, Style::new().fg(Color::DarkGray)), area);
         return;
     };

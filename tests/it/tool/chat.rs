@@ -7,9 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use teamtalk::client::Session;
 use teamtalk::pb::base_define::ClientType;
 use teamtalk::tool::account::Accounts;
 
+use super::{run, teamtalk};
 use crate::running::Running;
 use crate::site::{Site, log_in};
 
@@ -17,6 +19,11 @@ use crate::site::{Site, log_in};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const SIZE: PtySize = PtySize { rows: 24, cols: 100, pixel_width: 0, pixel_height: 0 };
+
+#[expect(clippy::disallowed_methods, reason = "a program that hangs goes on writing")]
+fn now() -> Instant {
+    Instant::now()
+}
 
 /// Who a terminal belongs to.
 struct User {
@@ -67,6 +74,11 @@ impl User {
 
     fn screen(&self) -> String {
         self.parser.screen().contents()
+    }
+
+    fn resize(&mut self, rows: u16, cols: u16) {
+        self.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
+        self.parser.screen_mut().set_size(rows, cols);
     }
 
     /// Waits until the screen is as expected.
@@ -192,7 +204,88 @@ fn two_people_talk_make_a_group_and_see_what_is_unread() {
     one.sees("nick2: welcome");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test of a terminal waits in real time")]
-fn now() -> Instant {
-    Instant::now()
+#[test]
+fn a_lost_connection_is_shown_and_made_good() {
+    let (site, server, directory) = site();
+    let port = server.addrs[0].port();
+    let mut one = User::chat(directory.path(), "user1", &[]);
+    one.sees("nick1 online");
+    one.press("\x06nick2\rbefore\r");
+    one.sees("before ✓");
+    drop(server);
+    one.sees("connection lost");
+    one.press("meanwhile\r");
+    one.sees("waits for the connection");
+    let server = site.msg_server_with(&format!("ListenPort={port}\n"));
+    one.sees("nick1 online");
+    one.sees("meanwhile ✓");
+    // Once, although nobody knew.
+    let mut two = log_in(server.addrs[0], 2, ClientType::Windows);
+    let history = two.history(Session::User(1), 0, 10).unwrap();
+    let texts: Vec<_> = history.iter().map(|message| message.text().unwrap()).collect();
+    assert_eq!(texts, ["meanwhile", "before"]);
+}
+
+#[test]
+fn history_is_loaded_while_scrolling_on_a_terminal_of_any_size() {
+    let (_site, server, directory) = site();
+    let mut two = log_in(server.addrs[0], 2, ClientType::Windows);
+    for number in 1..=120 {
+        two.send_text(Session::User(1), &format!("m{number}.")).unwrap();
+    }
+    two.send_text(Session::User(1), "a\x1b[2J\x1b]0;owned\x07b").unwrap();
+    let mut one = User::chat(directory.path(), "user1", &[]);
+    one.sees("121 unread");
+    one.press("\x0e");
+    // This terminal shows nothing for the character that stands for those left out.
+    one.sees("nick2: a[2J]0;ownedb");
+    one.wait("read", |screen| !screen.contains("unread"));
+    while !one.screen().contains("m1.") {
+        let before = one.screen();
+        one.press("\x1b[5~");
+        one.wait("another page", |screen| screen != before);
+    }
+    one.press("\x1b");
+    one.sees("m120.");
+    one.resize(10, 40);
+    one.wait("a narrow screen", |screen| {
+        screen.contains("m120.") && screen.lines().all(|row| row.chars().count() <= 40)
+    });
+    let written = String::from_utf8_lossy(&one.written);
+    assert!(written.contains("a\u{fffd}[2J\u{fffd}]0;owned\u{fffd}b"));
+}
+
+#[test]
+fn the_terminal_is_given_back_whatever_ends_the_chat() {
+    let (_site, server, directory) = site();
+    let mut one = User::chat(directory.path(), "user1", &[]);
+    one.sees("nick1 online");
+    let pid = one.child.process_id().unwrap();
+    let killed = std::process::Command::new("kill").arg(pid.to_string()).status().unwrap();
+    assert!(killed.success() && one.end().success());
+    one.assert_restored();
+
+    let mut one = User::chat(directory.path(), "user1", &["--mouse"]);
+    one.sees("nick1 online");
+    let _elsewhere = log_in(server.addrs[0], 1, ClientType::Windows);
+    assert_eq!(one.end().exit_code(), 3);
+    one.assert_restored();
+    assert!(one.screen().contains("teamtalk: sent away by the server"), "{}", one.screen());
+}
+
+#[test]
+fn what_keeps_one_out_is_told_before_the_screen_is_taken() {
+    let (_site, server, directory) = site();
+    let addr = server.addrs[0].to_string();
+    let mut asked = User::chat(directory.path(), "user4", &["--msg-server", &addr]);
+    asked.sees("Password of user4: ");
+    asked.press("wrong\r");
+    assert_eq!(asked.end().exit_code(), 3);
+    assert!(!asked.written.windows(8).any(|bytes| bytes == b"\x1b[?1049h"));
+    let mut nobody = User::chat(directory.path(), "user1", &["--server", "127.0.0.1:1"]);
+    assert_eq!(nobody.end().exit_code(), 4);
+    let mut piped = teamtalk(directory.path());
+    let output = run(piped.args(["chat", "--user", "user1"]), "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("needs a terminal"));
 }
