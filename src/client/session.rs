@@ -103,8 +103,11 @@ impl UserSession {
     }
 
     /// Gives the connection up, for this reason; another one is tried for.
-    pub fn reconnect(&mut self, error: ClientError) {
-        self.drop_client(error);
+    ///
+    /// # Errors
+    /// There is no point in trying, for this reason.
+    pub fn reconnect(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.lose(error)
     }
 
     /// Says farewell, if there is a connection.
@@ -322,17 +325,13 @@ impl UserSession {
         if is_final(&error) {
             return Err(error);
         }
-        self.drop_client(error);
-        Ok(())
-    }
-
-    fn drop_client(&mut self, error: ClientError) {
         info!("user {}: {error}; trying again in {:?}", self.login.name, self.pause);
         self.retry_at = now() + self.pause;
         self.pause = (self.pause * 2).min(RECONNECT_PAUSE_MAX);
         if self.client.take().is_some() {
             self.updates.push_back(Update::Lost(error));
         }
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ use teamtalk::client::{
     Client, ClientError, Event, Login, Message, Server, Session, TlsClient, Update, UserSession,
     msg_server,
 };
-use teamtalk::pb::base_define::{ClientType, GroupModifyType, TransferFileType, UserStatType};
+use teamtalk::pb::base_define::{
+    ClientType, GroupModifyType, KickReasonType, TransferFileType, UserStatType,
+};
 use teamtalk::pb::cmd::*;
 use teamtalk::pb::login::{ImRegistReq, ImRegistRes};
 
@@ -344,6 +346,33 @@ fn what_is_posted_is_told_to_be_stored_and_comes_not_back() {
     assert_eq!(stored, (posted, 2));
     assert_eq!(two.send_text(Session::User(1), "third").unwrap(), 3);
     assert_eq!(listen(&mut one, 1), [(3, "third".to_owned())], "not the own one again");
+}
+
+#[test]
+fn a_session_may_be_given_up_and_ended() {
+    let site = Site::new(1);
+    let server = site.msg_server();
+    let mut two = log_in(server.addrs[0], 2, WINDOWS);
+    let addr = Server::Msg(server.addrs[0].to_string());
+    let mut one = UserSession::new(addr, AES_KEY, Login::new("user1", "secret"));
+    one.connect().unwrap();
+    one.reconnect(ClientError::Closed).unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        seen.push(match one.next_update(PATIENCE).unwrap() {
+            Some(Update::Connected(_)) => "connected",
+            Some(Update::Lost(_)) => "lost",
+            Some(Update::Event(_)) => continue,
+            None => panic!("only {seen:?} in time"),
+        });
+    }
+    assert_eq!(seen, ["connected", "lost", "connected"]);
+    let kicked = ClientError::Kicked { reason: KickReasonType::KickReasonDuplicateUser };
+    assert!(one.reconnect(kicked).is_err(), "two devices would send each other away for ever");
+    wait_until_online(&mut two, 1);
+    one.disconnect();
+    let offline = i32::from(UserStatType::UserStatusOffline);
+    while two.users_status(&[1]).unwrap()[0].status != offline {}
 }
 
 #[test]

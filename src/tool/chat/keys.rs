@@ -178,6 +178,8 @@ fn change(line: &mut Line, code: KeyCode, control: bool, alt: bool) -> bool {
     match code {
         KeyCode::Backspace if control || alt => line.delete_word(),
         KeyCode::Backspace => line.backspace(),
+        // What some terminals send for it.
+        KeyCode::Char('h') if control => line.backspace(),
         KeyCode::Delete => line.delete(),
         KeyCode::Char('w') if control => line.delete_word(),
         KeyCode::Char('u') if control => line.delete_to_start(),

@@ -24,6 +24,9 @@ pub struct Line {
 
 /// The characters of a text as a reader sees them: several code points may be one.
 pub fn graphemes(text: &str) -> Vec<&str> {
+    if text.is_ascii() {
+        return text.split_inclusive(|_| true).collect();
+    }
     let mut all = Vec::new();
     for piece in text.split_inclusive(char::is_control) {
         let control = piece.chars().next_back().filter(|c| c.is_control());
@@ -44,6 +47,9 @@ pub fn graphemes(text: &str) -> Vec<&str> {
 
 /// Columns of a terminal that a text takes.
 pub fn width(text: &str) -> usize {
+    if let [b' '..=b'~'] = text.as_bytes() {
+        return 1;
+    }
     Span::raw(text).width()
 }
 

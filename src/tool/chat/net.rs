@@ -10,7 +10,7 @@ use super::p2p::P2p;
 use super::transfer;
 use crate::client::{Client, ClientError, Event, Session, Transfer, Update, UserSession};
 use crate::pb::base_define::{
-    GroupInfo, GroupModifyType, GroupVersionInfo, SessionType, TransferFileType, UserInfo, UserStat,
+    GroupInfo, GroupModifyType, GroupVersionInfo, SessionType, UserInfo, UserStat,
 };
 use crate::pb::group::ImGroupChangeMemberNotify;
 
@@ -52,10 +52,13 @@ impl Net {
     /// Serves until nobody asks any more, then logs out.
     pub fn run(mut self) {
         loop {
-            match self.user.next_update(TURN) {
-                Ok(Some(update)) => self.update(update),
-                Ok(None) => {}
-                Err(error) => return self.tell(News::Ended(error)),
+            let update = self.user.next_update(TURN);
+            let result = update.and_then(|update| match update {
+                Some(update) => self.update(update),
+                None => Ok(()),
+            });
+            if let Err(error) = result {
+                return self.tell(News::Ended(error));
             }
             while let Ok(uploaded) = self.finished.1.try_recv() {
                 self.uploaded(&uploaded);
@@ -75,16 +78,18 @@ impl Net {
         let _ = self.events.send(ChatEvent::News(news));
     }
 
-    fn update(&mut self, update: Update) {
+    /// # Errors
+    /// There is no point in going on.
+    fn update(&mut self, update: Update) -> Result<(), ClientError> {
         match update {
             Update::Connected(me) => {
                 self.me = me.user_id;
                 self.sent.clear();
-                let Some(client) = self.user.client() else { return };
+                let Some(client) = self.user.client() else { return Ok(()) };
                 match lists(client, *me) {
                     Ok(lists) => self.tell(News::Connected(Box::new(lists))),
                     // The connection is of no use without them: the next one brings them.
-                    Err(error) => self.user.reconnect(error),
+                    Err(error) => self.user.reconnect(error)?,
                 }
             }
             Update::Lost(error) => {
@@ -97,6 +102,7 @@ impl Net {
                 }
             }
         }
+        Ok(())
     }
 
     fn news(&mut self, event: Event) -> Option<News> {
@@ -152,7 +158,9 @@ impl Net {
                 transfer::fetch(self.me, *local, offer.clone(), self.downloads.clone(), places);
                 Ok(None)
             }
-            Request::RefuseFile(offer) => refuse(client, offer, self.me).map(|()| None),
+            Request::RefuseFile(offer) => {
+                transfer::refuse(client, offer.clone(), self.events.clone()).map(|()| None)
+            }
             request => ask(client, request),
         };
         match result {
@@ -250,16 +258,6 @@ fn change(
         cur_user_id_list: members,
         chg_user_id_list: users.to_vec(),
     }))
-}
-
-/// The sender of a file that waits hears nothing; who is there is told.
-fn refuse(client: &mut Client, offer: &Offer, me: u32) -> Result<(), ClientError> {
-    match offer.transfer.trans_mode {
-        TransferFileType::FileTypeOffline => {
-            client.del_offline_file(offer.from, &offer.transfer.task_id)
-        }
-        TransferFileType::FileTypeOnline => offer.transfer.refuse(me),
-    }
 }
 
 /// How things stand.

@@ -78,9 +78,14 @@ impl State {
     }
 
     fn said(&mut self, message: &Message) {
+        if self.me == 0 {
+            // The first connection broke before it told who is who; the history has the message.
+            return;
+        }
         let session = message.session(self.me);
         let (me, open) = (self.me, self.open == Some(session));
-        let rows_before = self.open_rows();
+        let scrolled = open && self.talk(session).scroll > 0;
+        let rows_before = if scrolled { self.open_rows() } else { 0 };
         let looked_at = open && self.looking && self.is_online();
         let talk = self.talk(session);
         let was_unread = talk.unread;
@@ -91,7 +96,7 @@ impl State {
                 talk.marker = message.msg_id.checked_sub(1);
             }
         }
-        if open && self.talk(session).scroll > 0 {
+        if scrolled {
             // What one reads stays where it is.
             let more = self.open_rows().saturating_sub(rows_before);
             self.talk(session).scroll += more;

@@ -172,8 +172,11 @@ fn turns(
     happened: &Receiver<Event>,
     requests: &Sender<Request>,
 ) -> anyhow::Result<()> {
+    let mut changed = true;
     loop {
-        screen.0.draw(|frame| view::draw(state, frame)).context("the terminal")?;
+        if changed {
+            screen.0.draw(|frame| view::draw(state, frame)).context("the terminal")?;
+        }
         let first = match happened.recv_timeout(TURN) {
             Ok(event) => Some(event),
             Err(RecvTimeoutError::Timeout) => None,
@@ -181,6 +184,7 @@ fn turns(
         };
         let now = unix_time();
         let tick = (now != state.now).then_some(Event::Tick(now));
+        changed = first.is_some() || tick.is_some();
         let more = happened.try_iter().take(EVENTS_PER_TURN);
         for event in tick.into_iter().chain(first).chain(more) {
             for effect in state.apply(event) {

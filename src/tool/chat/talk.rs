@@ -6,7 +6,7 @@ use super::event::Recent;
 use crate::client::Message;
 use crate::pb::base_define::MsgType;
 
-/// Messages of one talk that are kept; older ones are loaded again when they are scrolled to.
+/// Messages of one talk that are kept. Scrolling back ends there.
 pub const ITEMS_MAX: usize = 5_000;
 
 /// Notes of one talk that are kept.
@@ -279,12 +279,16 @@ impl Talk {
         }
     }
 
-    /// Writes something between the messages.
+    /// Writes something between the messages, once if it is told twice.
     pub fn note(&mut self, text: String) {
+        let note = Note { after: self.latest, text };
+        if self.notes.last() == Some(&note) {
+            return;
+        }
         if self.notes.len() == NOTES_MAX {
             self.notes.remove(0);
         }
-        self.notes.push(Note { after: self.latest, text });
+        self.notes.push(note);
     }
 }
 

@@ -107,6 +107,27 @@ fn fetch_file(
     Ok(path.display().to_string())
 }
 
+/// Does not want a file. The sender hears of it if he waits for an answer.
+///
+/// # Errors
+/// The connection broke.
+pub fn refuse(client: &mut Client, offer: Offer, events: Sender<Event>) -> Result<(), ClientError> {
+    let me = client.user_id();
+    match offer.transfer.trans_mode {
+        TransferFileType::FileTypeOffline => {
+            client.del_offline_file(offer.from, &offer.transfer.task_id)
+        }
+        TransferFileType::FileTypeOnline => {
+            thread::spawn(move || {
+                if let Err(error) = offer.transfer.refuse(me) {
+                    let _ = events.send(Event::News(News::Notice(error.to_string())));
+                }
+            });
+            Ok(())
+        }
+    }
+}
+
 fn tell(places: &Places, news: News) {
     let _ = places.0.send(Event::News(news));
 }

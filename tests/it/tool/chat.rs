@@ -188,6 +188,15 @@ fn two_people_talk_make_a_group_and_see_what_is_unread() {
     two.sees("nick1: made the group the team");
     two.press("welcome\r");
     one.sees("nick2: welcome");
+    one.press("/invite nick4\r");
+    one.sees("nick1 added nick4");
+    two.sees("nick1 added nick4");
+    two.press("/sign busy 💤\r/leave\r");
+    two.sees("the team: nick2 left");
+    one.sees("nick2 left");
+    one.sees("3 members");
+    one.press("\x06nick2\r");
+    one.sees("online · busy 💤");
 
     // Both end, one by the key and one by the command.
     one.press("\x03");
@@ -281,6 +290,7 @@ fn what_keeps_one_out_is_told_before_the_screen_is_taken() {
     asked.sees("Password of user4: ");
     asked.press("wrong\r");
     assert_eq!(asked.end().exit_code(), 3);
+    assert!(!asked.screen().contains("wrong"), "nobody reads the password");
     assert!(!asked.written.windows(8).any(|bytes| bytes == b"\x1b[?1049h"));
     let mut nobody = User::chat(directory.path(), "user1", &["--server", "127.0.0.1:1"]);
     assert_eq!(nobody.end().exit_code(), 4);
