@@ -40,10 +40,29 @@ pub enum Row {
     Entry(Section, Session),
 }
 
+/// Somebody. The list is made for each screen, so what it takes is at hand.
+#[derive(Debug)]
+struct User {
+    info: UserInfo,
+    /// What he is called.
+    name: String,
+    /// What he is sorted and found by.
+    key: String,
+}
+
+impl User {
+    fn new(info: UserInfo) -> Self {
+        let nick = &info.user_nick_name;
+        let name = one_line(if nick.is_empty() { &info.user_real_name } else { nick });
+        let key = name.to_lowercase();
+        Self { info, name, key }
+    }
+}
+
 /// Everybody there is, and the groups.
 #[derive(Debug, Default)]
 pub struct Roster {
-    users: BTreeMap<u32, UserInfo>,
+    users: BTreeMap<u32, User>,
     departs: BTreeMap<u32, DepartInfo>,
     groups: BTreeMap<u32, GroupInfo>,
     status: HashMap<u32, i32>,
@@ -75,7 +94,7 @@ impl Roster {
 
     /// Takes these users.
     pub fn set_users(&mut self, users: Vec<UserInfo>) {
-        self.users.extend(users.into_iter().map(|user| (user.user_id, user)));
+        self.users.extend(users.into_iter().map(|user| (user.user_id, User::new(user))));
     }
 
     /// Takes this group.
@@ -97,7 +116,7 @@ impl Roster {
     /// Takes what somebody says about himself.
     pub fn set_sign(&mut self, user_id: u32, sign: String) {
         if let Some(user) = self.users.get_mut(&user_id) {
-            user.sign_info = Some(sign);
+            user.info.sign_info = Some(sign);
         }
     }
 
@@ -122,16 +141,13 @@ impl Roster {
 
     /// What somebody says about himself.
     pub fn sign(&self, user_id: u32) -> String {
-        one_line(self.users.get(&user_id).map_or("", |user| user.sign_info()))
+        one_line(self.users.get(&user_id).map_or("", |user| user.info.sign_info()))
     }
 
     /// What somebody is called.
     pub fn user_name(&self, user_id: u32) -> String {
-        match self.users.get(&user_id) {
-            Some(user) if !user.user_nick_name.is_empty() => one_line(&user.user_nick_name),
-            Some(user) => one_line(&user.user_real_name),
-            None => format!("user {user_id}"),
-        }
+        let user = self.users.get(&user_id);
+        user.map_or_else(|| format!("user {user_id}"), |user| user.name.clone())
     }
 
     /// What somebody or a group is called.
@@ -153,7 +169,8 @@ impl Roster {
     /// The user with this login name, nickname or id.
     pub fn find_user(&self, name: &str) -> Option<u32> {
         let by = |is: &dyn Fn(&UserInfo) -> bool| {
-            self.users.values().find(|user| is(user)).map(|user| user.user_id)
+            let mut users = self.users.values().map(|user| &user.info);
+            users.find(|user| is(user)).map(|user| user.user_id)
         };
         by(&|user| user.user_real_name == name)
             .or_else(|| by(&|user| user.user_nick_name == name))
@@ -176,10 +193,10 @@ impl Roster {
         departs.sort_by_key(|depart| (depart.priority, self.depart_name(depart.dept_id)));
         for depart in departs {
             let id = depart.dept_id;
-            let staff = self.staff(me, |user| user.department_id == id);
+            let staff = self.staff(me, |user| user.info.department_id == id);
             section(self.depart_name(id), Section::Depart(id), staff);
         }
-        let others = self.staff(me, |user| !self.departs.contains_key(&user.department_id));
+        let others = self.staff(me, |user| !self.departs.contains_key(&user.info.department_id));
         let heading = if self.departs.is_empty() { "Contacts" } else { "Others" };
         section(heading.to_owned(), Section::Depart(0), others);
         rows
@@ -190,7 +207,8 @@ impl Roster {
         let needle = needle.trim().to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&needle);
         let users = self.staff(me, |user| {
-            has(&user.user_nick_name) || has(&user.user_real_name) || has(&user.user_domain)
+            let info = &user.info;
+            user.key.contains(&needle) || has(&info.user_real_name) || has(&info.user_domain)
         });
         let groups = self.groups.values().filter(|group| has(&group.group_name));
         let groups = self.by_name(groups.map(|group| Session::Group(group.group_id)).collect());
@@ -198,10 +216,11 @@ impl Roster {
         found.map(|session| Row::Entry(Section::Found, session)).collect()
     }
 
-    fn staff(&self, me: u32, is: impl Fn(&UserInfo) -> bool) -> Vec<Session> {
-        let here = |user: &&UserInfo| user.user_id != me && user.status != STATUS_GONE;
-        let users = self.users.values().filter(here).filter(|user| is(user));
-        self.by_name(users.map(|user| Session::User(user.user_id)).collect())
+    fn staff(&self, me: u32, is: impl Fn(&User) -> bool) -> Vec<Session> {
+        let here = |user: &&User| user.info.user_id != me && user.info.status != STATUS_GONE;
+        let mut users: Vec<_> = self.users.values().filter(here).filter(|user| is(user)).collect();
+        users.sort_by_key(|user| (&user.key, user.info.user_id));
+        users.into_iter().map(|user| Session::User(user.info.user_id)).collect()
     }
 
     fn by_name(&self, mut sessions: Vec<Session>) -> Vec<Session> {

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::path::PathBuf;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{
     self as keyboard, DisableBracketedPaste, DisableFocusChange, DisableMouseCapture,
     EnableBracketedPaste, EnableFocusChange, EnableMouseCapture, MouseEventKind,
@@ -51,16 +53,21 @@ pub fn check_terminal() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether the terminal is taken over. It is given back once: doing it again moves the cursor to
+/// where it was long ago.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// A terminal that is taken over. It is given back whole, however this ends.
 struct Screen(Terminal<CrosstermBackend<Stdout>>);
 
 impl Screen {
     fn new(mouse: bool) -> io::Result<Self> {
-        restore_on_panic();
-        enable_raw_mode()?;
-        let mut out = io::stdout();
         // From here on the drop undoes whatever is done.
         let screen = Self(Terminal::new(CrosstermBackend::new(io::stdout()))?);
+        restore_on_panic();
+        TAKEN.store(true, Ordering::SeqCst);
+        enable_raw_mode()?;
+        let mut out = io::stdout();
         execute!(out, EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
         execute!(out, SetTitle("TeamTalk"))?;
         if mouse {
@@ -72,16 +79,18 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let _ = self.0.show_cursor();
         restore();
     }
 }
 
 /// Gives the terminal back. Nothing can be done if it is gone.
 fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let mut out = io::stdout();
     let _ = execute!(out, DisableMouseCapture, DisableFocusChange, DisableBracketedPaste);
-    let _ = execute!(out, LeaveAlternateScreen);
+    let _ = execute!(out, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
 }
 

@@ -38,9 +38,9 @@ struct User {
 
 impl User {
     /// A terminal in which the user has typed the command.
-    fn start(directory: &Path, args: &[&str]) -> Self {
+    fn start(directory: &Path, program: &str, args: &[&str]) -> Self {
         let pair = native_pty_system().openpty(SIZE).unwrap();
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_teamtalk"));
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         command.cwd(directory);
         command.env("TERM", "xterm-256color");
@@ -64,7 +64,8 @@ impl User {
     }
 
     fn chat(directory: &Path, name: &str, more: &[&str]) -> Self {
-        Self::start(directory, &[&["chat", "--user", name][..], more].concat())
+        let args = [&["chat", "--user", name][..], more].concat();
+        Self::start(directory, env!("CARGO_BIN_EXE_teamtalk"), &args)
     }
 
     fn press(&mut self, keys: &str) {
@@ -280,6 +281,23 @@ fn the_terminal_is_given_back_whatever_ends_the_chat() {
     assert_eq!(one.end().exit_code(), 3);
     one.assert_restored();
     assert!(one.screen().contains("teamtalk: sent away by the server"), "{}", one.screen());
+}
+
+#[test]
+fn the_password_may_come_through_a_pipe_and_the_keys_from_the_terminal() {
+    let (_site, server, directory) = site();
+    let (tool, addr) = (env!("CARGO_BIN_EXE_teamtalk"), server.addrs[0]);
+    let line =
+        format!("echo secret | '{tool}' chat --user user5 --password-stdin --msg-server {addr}");
+    let mut five = User::start(directory.path(), "sh", &["-c", &line]);
+    five.sees("nick5 online");
+    five.press("\x1bOP");
+    five.sees("/group NAME USER...");
+    five.press("\x1b");
+    five.wait("no help", |screen| !screen.contains("/group NAME"));
+    five.press("\x11");
+    assert!(five.end().success());
+    five.assert_restored();
 }
 
 #[test]

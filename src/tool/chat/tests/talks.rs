@@ -172,6 +172,25 @@ fn who_writes_is_got_to_know() {
 }
 
 #[test]
+fn what_comes_before_one_knows_who_one_is_is_left_to_the_history() {
+    let mut test = Test::new();
+    test.say(BOB, 1, 2, "too early");
+    assert!(test.state.talks.is_empty() && test.asked().is_empty());
+}
+
+#[test]
+fn the_wheel_scrolls() {
+    let lines: Vec<_> = (1..=20).map(|_| (2, "x")).collect();
+    let mut test = Test::with_bob(&lines);
+    test.event(Event::Wheel(3));
+    assert_eq!(test.talk(BOB).scroll, 3);
+    test.event(Event::Wheel(-2));
+    assert_eq!(test.talk(BOB).scroll, 1);
+    test.event(Event::Wheel(i32::MIN));
+    assert_eq!(test.talk(BOB).scroll, 0);
+}
+
+#[test]
 fn a_group_is_made_and_its_members_hear_of_it() {
     let mut test = Test::online(vec![]);
     test.enter("/group \"all of us\" bob 爱丽丝 bob");
@@ -215,6 +234,8 @@ fn members_come_and_go() {
         })
     };
     test.news(change(2, GroupModifyType::Add, &[3], &[1, 2, 3]));
+    // Both the answer and the server's notice tell it.
+    test.news(change(2, GroupModifyType::Del, &[3], &[1, 2]));
     test.news(change(2, GroupModifyType::Del, &[3], &[1, 2]));
     test.news(change(2, GroupModifyType::Del, &[2], &[1]));
     let notes: Vec<_> = test.talk(TEAM).notes.iter().map(|note| note.text.as_str()).collect();

@@ -155,6 +155,10 @@ fn a_line_may_be_typed_pasted_and_called_back() {
     test.press(KeyCode::Delete);
     test.press(KeyCode::End);
     test.press(KeyCode::Left);
+    test.keys("xx");
+    test.press(KeyCode::Backspace);
+    test.control('h');
+    test.control('z');
     test.keys("爱");
     test.press(KeyCode::Enter);
     test.sent("爱b");
