@@ -301,7 +301,9 @@ impl UserSession {
 
     /// A message of ours has this number. Others may have come before it.
     fn stored(&mut self, session: Session, msg_id: u32) -> Result<(), ClientError> {
-        let mark = self.marks.get(&session).copied().unwrap_or_default();
+        // Without a mark nobody can tell what came before, and it may wait to be taken: a mark made
+        // here would pass it over. At worst the own message is told with the next gap.
+        let Some(mark) = self.marks.get(&session).copied() else { return Ok(()) };
         if msg_id > mark {
             self.fill_gap(session, msg_id)?;
             self.marks.insert(session, msg_id);

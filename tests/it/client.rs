@@ -349,6 +349,19 @@ fn what_is_posted_is_told_to_be_stored_and_comes_not_back() {
 }
 
 #[test]
+fn what_crosses_the_first_message_to_somebody_is_not_missed() {
+    let site = Site::new(1);
+    let server = site.msg_server();
+    let mut two = log_in(server.addrs[0], 2, WINDOWS);
+    let addr = Server::Msg(server.addrs[0].to_string());
+    let mut one = UserSession::new(addr, AES_KEY, Login::new("user1", "secret"));
+    one.connect().unwrap();
+    assert_eq!(two.send_text(Session::User(1), "his").unwrap(), 1);
+    assert_eq!(one.send_text(Session::User(2), "mine", PATIENCE).unwrap(), 2);
+    assert_eq!(listen(&mut one, 1), [(1, "his".to_owned())]);
+}
+
+#[test]
 fn a_session_may_be_given_up_and_ended() {
     let site = Site::new(1);
     let server = site.msg_server();
