@@ -135,16 +135,16 @@ impl Crowd {
             .events
             .iter()
             .map(|event| {
-                let readable = event.is_readable() || event.is_read_closed() || event.is_error();
-                (event.token().0, readable, event.is_writable())
+                let ends = event.is_read_closed() || event.is_error();
+                (event.token().0, event.is_readable() || ends, ends, event.is_writable())
             })
             .collect();
-        for (id, readable, writable) in ready {
+        for (id, readable, ends, writable) in ready {
             if let Some(member) = self.members.get_mut(id) {
                 member.writable |= writable;
             }
             if readable {
-                self.receive(id, &mut on_event);
+                self.receive(id, ends, &mut on_event);
             }
             self.send(id, &mut on_event);
         }
@@ -166,7 +166,12 @@ impl Crowd {
         member.output.drain(..sent);
     }
 
-    fn receive(&mut self, id: usize, on_event: &mut impl FnMut(usize, &mut Core, Happening)) {
+    fn receive(
+        &mut self,
+        id: usize,
+        ends: bool,
+        on_event: &mut impl FnMut(usize, &mut Core, Happening),
+    ) {
         while let Some(member) = self.members.get_mut(id) {
             let length = match member.stream.read(&mut self.buffer) {
                 Ok(0) => return self.lose(id, ClientError::Closed, on_event),
@@ -186,8 +191,9 @@ impl Crowd {
             if let Err(error) = result {
                 return self.lose(id, error.into(), on_event);
             }
-            // What comes after a short read is announced by another event.
-            if length < self.buffer.len() {
+            // What comes after a short read is announced by another event, unless the end of the
+            // connection has been announced by this one.
+            if length < self.buffer.len() && !ends {
                 return;
             }
         }
@@ -201,5 +207,72 @@ impl Crowd {
     ) {
         let mut member = self.members.remove(id);
         on_event(id, &mut member.core, Happening::Lost(error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::client::core::encode;
+    use crate::pb::cmd::CID_LOGIN_RES_LOGINOUT;
+    use crate::pb::login::ImLogoutRsp;
+
+    const KEY: &[u8] = b"12345678901234567890123456789012";
+
+    /// Turns that are enough for anything on this machine.
+    const TURNS_MAX: usize = 200;
+
+    #[test]
+    fn last_words_and_the_end_of_a_connection_are_both_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut crowd = Crowd::new().unwrap();
+        let id = crowd.connect(listener.local_addr().unwrap(), KEY).unwrap();
+        // Both are there before the first turn, so one event announces the two.
+        let (mut stream, _) = listener.accept().unwrap();
+        let farewell = encode(CID_LOGIN_RES_LOGINOUT, 1, &ImLogoutRsp { result_code: 0 });
+        stream.write_all(farewell.as_pdu().as_bytes()).unwrap();
+        drop(stream);
+        let mut heard = Vec::new();
+        for _ in 0..TURNS_MAX {
+            crowd.turn(Duration::from_millis(50), |who, _, what| heard.push((who, what))).unwrap();
+            if crowd.is_empty() {
+                break;
+            }
+        }
+        assert!(
+            matches!(
+                &heard[..],
+                [(one, Happening::Event(Event::Answer(_))), (two, Happening::Lost(ClientError::Closed))]
+                    if (*one, *two) == (id, id)
+            ),
+            "{heard:?}"
+        );
+    }
+
+    #[test]
+    fn what_a_socket_does_not_take_at_once_follows() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut crowd = Crowd::new().unwrap();
+        let id = crowd.connect(listener.local_addr().unwrap(), KEY).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let core = crowd.core(id).unwrap();
+        (0..400_000).for_each(|_| core.heartbeat());
+        let length = 400_000 * 16;
+        let reader = std::thread::spawn(move || {
+            let mut bytes = vec![0; length];
+            stream.read_exact(&mut bytes).map(|()| stream)
+        });
+        for _ in 0..TURNS_MAX {
+            crowd.turn(Duration::from_millis(50), |_, _, what| panic!("{what:?}")).unwrap();
+            if reader.is_finished() {
+                break;
+            }
+        }
+        reader.join().unwrap().unwrap();
+        crowd.leave(id);
+        assert!(crowd.is_empty() && crowd.core(id).is_none());
+        assert!(Crowd::new().unwrap().connect("127.0.0.1:1".parse().unwrap(), b"short").is_err());
     }
 }

@@ -1,9 +1,9 @@
 //! `bench`: what an installation can do, measured from outside, and whether it makes mistakes.
 //!
-//! - [`prepare`]: the accounts the others log in with.
-//! - [`login`], [`pdu`], [`message`], [`group`], [`idle`]: one workload each.
-//! - [`fleet`]: many users logged in on one thread.
-//! - [`report`]: figures as a table, as JSON, as a picture.
+//! - `prepare`: the accounts the others log in with.
+//! - `login`, `pdu`, `message`, `group`, `idle`: one workload each.
+//! - `fleet`: many users logged in on one thread.
+//! - `report`: figures as a table, as JSON, as a picture.
 //!
 //! The load generator is one thread, so that on a small machine it leaves as much as possible to
 //! the servers beside it. Message texts are not encrypted: servers do not look into them.

@@ -1,10 +1,10 @@
 //! `up`, `down`, `status`: a whole cluster on this machine.
 //!
-//! - [`layout`]: its servers, ports and configurations.
-//! - [`supervisor`]: starts, watches and stops the processes.
-//! - [`demo`]: the people a new cluster begins with.
-//! - [`ports`]: who has a port that we want.
-//! - [`status`]: what runs.
+//! - `layout`: its servers, ports and configurations.
+//! - `supervisor`: starts, watches and stops the processes.
+//! - `demo`: the people a new cluster begins with.
+//! - `ports`: who has a port that we want.
+//! - `status`: what runs.
 
 mod demo;
 mod layout;
