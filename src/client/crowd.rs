@@ -241,14 +241,10 @@ mod tests {
                 break;
             }
         }
-        assert!(
-            matches!(
-                &heard[..],
-                [(one, Happening::Event(Event::Answer(_))), (two, Happening::Lost(ClientError::Closed))]
-                    if (*one, *two) == (id, id)
-            ),
-            "{heard:?}"
-        );
+        let [(first, answer), (second, end)] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!((*first, *second), (id, id));
+        assert!(matches!(answer, Happening::Event(Event::Answer(_))), "{answer:?}");
+        assert!(matches!(end, Happening::Lost(ClientError::Closed)), "{end:?}");
     }
 
     #[test]

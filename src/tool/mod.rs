@@ -2,7 +2,7 @@
 //!
 //! - [`admin`]: users, departments, groups, and the database itself.
 //! - [`account`]: who logs in, and where: options that several commands share.
-//! - [`bench`]: how fast an installation is, and whether it makes mistakes.
+//! - [`mod@bench`]: how fast an installation is, and whether it makes mistakes.
 //! - [`chat`]: TeamTalk in a terminal.
 //! - [`doctor`]: what is wrong with an installation.
 //! - [`files`]: files the tool writes.
