@@ -207,12 +207,12 @@ impl<J: Send + 'static> ThreadPool<J> {
 
     /// Tasks added and not begun.
     pub fn queue_len(&self) -> usize {
-        self.shared.queued.load(Ordering::Relaxed)
+        self.shared.queued.load(Ordering::SeqCst)
     }
 
     /// Workers that run a task right now.
     pub fn busy(&self) -> usize {
-        self.shared.busy.load(Ordering::Relaxed)
+        self.shared.busy.load(Ordering::SeqCst)
     }
 
     /// All workers.
@@ -287,7 +287,7 @@ impl<J> Shared<J> {
     /// C++: base/ThreadPool.cpp CWorkerThread::Execute
     fn execute(&self) {
         for Job { key, task } in &self.ready {
-            self.busy.fetch_add(1, Ordering::Relaxed);
+            self.busy.fetch_add(1, Ordering::SeqCst);
             let batch = self.take_batch(key, task);
             self.queued.fetch_sub(batch.len(), Ordering::SeqCst);
             self.tell_room();
@@ -295,7 +295,7 @@ impl<J> Shared<J> {
             if let Err(payload) = panic::catch_unwind(run) {
                 error!("a task panicked: {}", panic_text(payload.as_ref()));
             }
-            self.busy.fetch_sub(1, Ordering::Relaxed);
+            self.busy.fetch_sub(1, Ordering::SeqCst);
             if let Some(key) = key {
                 self.state.lock().finish(key);
             }

@@ -43,10 +43,12 @@ impl Disk {
         Ok((Self { pool, files: Arc::new(files), responses }, stored))
     }
 
-    /// Whether no worker has anything to do, for tests that wait for them.
+    /// Whether no worker has anything to do and the loop has taken all they did, for tests that
+    /// wait for them.
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.pool.queue_len() == 0 && self.pool.busy() == 0
+        // In this order: a worker is busy until its answer is listed.
+        self.pool.queue_len() == 0 && self.pool.busy() == 0 && self.responses.is_empty()
     }
 
     /// From here on, jobs are refused.

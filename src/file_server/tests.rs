@@ -116,12 +116,8 @@ impl Bed {
 
     /// Until workers have nothing to do, and the loop has taken what they did.
     pub(super) fn settle(&mut self) {
-        loop {
-            let idle = self.srv.disk.is_idle();
+        while !self.srv.disk.is_idle() {
             disk::disk_loop_callback(&mut self.bed.cx());
-            if idle && self.srv.disk.is_idle() {
-                return;
-            }
             thread::yield_now();
         }
     }

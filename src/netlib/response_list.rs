@@ -50,4 +50,9 @@ impl<T> ResponseList<T> {
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut *self.items.lock())
     }
+
+    /// Whether the loop has taken everything.
+    pub fn is_empty(&self) -> bool {
+        self.items.lock().is_empty()
+    }
 }
