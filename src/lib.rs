@@ -33,6 +33,7 @@
 //!   kinds of servers, and what passes between them.
 //! - [`file_server`]: transfers between clients, as state machines, and files that wait on the disk
 //!   for receivers who are away.
+//! - [`http_msg_server`]: lets other programs make groups and change their members, with HTTP.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //! - [`client`]: the other side of the protocol, for bots, tools and tests.
 //! - [`tool`]: `teamtalk`, the tool to run, operate, use and measure an installation.
@@ -62,6 +63,7 @@ pub mod base;
 pub mod client;
 pub mod db_proxy_server;
 pub mod file_server;
+pub mod http_msg_server;
 pub mod login_server;
 pub mod msfs;
 pub mod msg_server;

@@ -70,6 +70,7 @@ impl HttpStatus {
 #[derive(Clone, Debug)]
 pub struct HttpResponse<'a> {
     status: HttpStatus,
+    no_cache: bool,
     keep_alive: bool,
     headers: Vec<(&'static str, &'a str)>,
     body: &'a [u8],
@@ -80,7 +81,14 @@ pub struct HttpResponse<'a> {
 impl<'a> HttpResponse<'a> {
     /// An answer without a body that closes the connection.
     pub fn new(status: HttpStatus) -> Self {
-        Self { status, keep_alive: false, headers: Vec::new(), body: &[], length: None }
+        Self {
+            status,
+            no_cache: false,
+            keep_alive: false,
+            headers: Vec::new(),
+            body: &[],
+            length: None,
+        }
     }
 
     /// The answer to a request that is refused; the connection closes after it.
@@ -92,6 +100,13 @@ impl<'a> HttpResponse<'a> {
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: bool) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Forbids proxies and browsers to keep the answer.
+    #[must_use]
+    pub fn no_cache(mut self) -> Self {
+        self.no_cache = true;
         self
     }
 
@@ -132,6 +147,9 @@ impl<'a> HttpResponse<'a> {
         out.extend_from_slice(self.status.line().as_bytes());
         // No blank after the colon: the bytes are those of the C++ servers, so that recorded
         // answers can be compared.
+        if self.no_cache {
+            out.extend_from_slice(b"\r\nCache-Control:no-cache");
+        }
         out.extend_from_slice(format!("\r\nConnection:{connection}").as_bytes());
         out.extend_from_slice(format!("\r\nContent-Length:{length}\r\n").as_bytes());
         for (name, value) in &self.headers {

@@ -10,6 +10,7 @@
 //! attach_data           what requests carry to recognise their answers by
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
+//! styled_json           JSON in the layout of the original
 //! http_client           a blocking client for workers
 //! enc_dec               the cipher of message texts
 //! md5                   digests of passwords, comparison of secrets
@@ -46,6 +47,7 @@ pub mod public_define;
 pub mod service_manager;
 pub mod signals;
 pub mod slog;
+pub mod styled_json;
 pub mod thread_pool;
 pub mod token_bucket;
 pub mod unix_time;

@@ -1,12 +1,12 @@
 //! The HTTP connections of clients that want to know where to log in.
 
 use log::debug;
-use serde_json::Value;
 
 use super::msg_serv_info::NoMsgServ;
 use super::{Cx, LoginServer};
 use crate::base::http_parser_wrapper::{HttpError, HttpRequest};
 use crate::base::http_response::{HttpResponse, HttpStatus};
+use crate::base::styled_json::to_styled_string;
 use crate::netlib::{ConnHandler, HttpFraming, HttpHandler, NetHandle, Netlib};
 
 /// A connection is closed after so much silence.
@@ -129,17 +129,10 @@ impl HttpConn {
     }
 }
 
-/// A JSON object laid out as JsonCpp's `StyledWriter` does, which sorts the keys. So the answers
-/// are those of the original byte for byte, should a client look for more than JSON in them.
-fn to_styled_string(members: &[(&str, Value)]) -> String {
-    debug_assert!(members.is_sorted_by_key(|(key, _)| *key));
-    let lines: Vec<_> =
-        members.iter().map(|(key, value)| format!("   \"{key}\" : {value}")).collect();
-    format!("{{\n{}\n}}\n", lines.join(",\n"))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::login_server::login_conn::MsgServConn;
     use crate::login_server::login_conn::tests::{msg_serv, registration};

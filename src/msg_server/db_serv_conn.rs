@@ -5,12 +5,12 @@ use std::num::NonZeroUsize;
 use log::{debug, info, warn};
 
 use super::msg_conn::{self, MsgAck, MsgConn};
-use super::serv_conns::{ServConn, ServConns};
 use super::{Cx, MsgServer, file_handler, group_chat, im_user, push_serv_conn, relay};
 use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
+use crate::netlib::serv_conns::ServConn;
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::SessionType;
 use crate::pb::buddy::{ImChangeSignInfoRsp, ImSignInfoChangedNotify};
 use crate::pb::cmd::*;
@@ -125,7 +125,7 @@ impl ConnHandler for DbServConn {
     /// C++: msg_server/DBServConn.cpp CDBServConn::OnConfirm
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} db_proxy_server connected");
-        cx.srv.db_servers.conns.confirm(this);
+        cx.srv.db_servers.conns.confirm(this, cx.net.tick());
     }
 
     /// C++: msg_server/DBServConn.cpp CDBServConn::OnClose

@@ -5,12 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use log::{debug, info, warn};
 
 use super::route_serv_conn::send_to_route;
-use super::serv_conns::ServConns;
 use super::{Cx, MsgServer, im_user, msg_conn};
 use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::IpAddr;
 use crate::pb::cmd::*;
 use crate::pb::file::{ImFileNotify, ImFileRsp};
@@ -101,7 +100,7 @@ impl ConnHandler for FileServConn {
     /// C++: msg_server/FileServConn.cpp CFileServConn::OnConfirm
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} file_server connected");
-        cx.srv.file_servers.conns.confirm(this);
+        cx.srv.file_servers.conns.confirm(this, cx.net.tick());
         let header = PduHeader::new(SID_OTHER, CID_OTHER_FILE_SERVER_IP_REQ, 0);
         cx.net.send_msg(this, header, &ImFileServerIpReq::default());
     }

@@ -2,11 +2,10 @@
 
 use log::{info, warn};
 
-use super::serv_conns::ServConns;
 use super::{Cx, MsgServer};
 use crate::base::im_pdu::{ImPdu, PduError, PduRef};
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::cmd::*;
 use crate::pb::server::ImMsgServInfo;
 
@@ -29,7 +28,7 @@ impl ConnHandler for LoginServConn {
     /// C++: msg_server/LoginServConn.cpp CLoginServConn::OnConfirm
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} login_server connected");
-        cx.srv.login_servers.confirm(this);
+        cx.srv.login_servers.confirm(this, cx.net.tick());
         let pdu = msg_serv_info(cx.srv);
         cx.net.send_pdu(this, &pdu);
     }

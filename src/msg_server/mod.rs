@@ -30,7 +30,6 @@ pub mod route_serv_conn;
 
 mod fan_out;
 mod relay;
-mod serv_conns;
 #[cfg(test)]
 mod tests;
 

@@ -10,14 +10,13 @@ use prost::Message;
 use serde_json::json;
 
 use super::route_serv_conn::send_to_route;
-use super::serv_conns::ServConns;
 use super::{Cx, MsgServer};
 use crate::base::attach_data::PduAttachData;
 use crate::base::attach_data::msg_server::ATTACH_TYPE_PDU_FOR_PUSH;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::base::public_define::{IM_PUSH_TYPE_NORMAL, IM_PUSH_TYPE_SILENT, msg_type_is_group};
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::{MsgType, UserStatType, UserTokenInfo};
 use crate::pb::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use crate::pb::cmd::*;
@@ -61,7 +60,7 @@ impl ConnHandler for PushServConn {
     /// C++: msg_server/PushServConn.cpp CPushServConn::OnConfirm
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} push_server connected");
-        cx.srv.push_servers.conns.confirm(this);
+        cx.srv.push_servers.conns.confirm(this, cx.net.tick());
         cx.srv.push_servers.master = Some(this);
     }
 

@@ -8,7 +8,6 @@ mod tests;
 
 use log::{debug, info, warn};
 
-use super::serv_conns::ServConns;
 use super::{
     Cx, MsgServer, db_serv_conn, fan_out, file_handler, group_chat, im_user, msg_conn,
     push_serv_conn, relay,
@@ -20,7 +19,7 @@ use crate::base::attach_data::msg_server::{
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::base::public_define::IM_PC_LOGIN_STATUS_ON;
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::{ServerUserStat, SessionType, UserStatType};
 use crate::pb::buddy::{
     ImPcLoginStatusNotify, ImRemoveSessionNotify, ImUserStatNotify, ImUsersStatRsp,
@@ -32,18 +31,11 @@ use crate::pb::switch_service::ImP2pCmdMsg;
 pub(super) use kick::KickUser;
 use recent::{RecentPdus, SeenMsgs};
 
-/// A route_server that was away takes over from the current master only after this long: by then
-/// every msg_server has found it again, however long its pauses between attempts had become.
-pub const MASTER_SETTLE_MS: u64 = 90_000;
-
-/// What is kept of a route_server.
+/// A connection of which nothing more is kept than of any.
 ///
 /// C++: msg_server/RouteServConn.h CRouteServConn
 #[derive(Debug, Default)]
-pub struct RouteServConn {
-    /// When the connection was established.
-    confirm_tick: u64,
-}
+pub struct RouteServConn;
 
 /// All route_servers. Each knows who is on line here; one passes on what is sent from here.
 #[derive(Debug)]
@@ -69,17 +61,6 @@ impl RouteServers {
 
     pub(super) fn is_available(&self) -> bool {
         self.conns.is_available()
-    }
-
-    /// The first of the configuration that is open. One that has come back has to wait, as long as
-    /// there is another.
-    fn best_master(&self, tick: u64) -> Option<NetHandle> {
-        let master = self.master.filter(|conn| self.conns.get(*conn).is_some_and(|c| c.open));
-        let settled = |conn: &RouteServConn| tick >= conn.confirm_tick + MASTER_SETTLE_MS;
-        self.conns
-            .open()
-            .find(|(handle, conn)| master.is_none_or(|m| m == *handle) || settled(&conn.state))
-            .map(|(handle, _)| handle)
     }
 }
 
@@ -112,7 +93,7 @@ pub(super) fn send_to_all_route_server(cx: &mut Cx<'_>, pdu: &ImPdu) {
 /// messages that may have been lost with the old master are sent again.
 fn update_master_route_serv_conn(cx: &mut Cx<'_>) {
     let old = cx.srv.route_servers.master;
-    let best = cx.srv.route_servers.best_master(cx.net.tick());
+    let best = cx.srv.route_servers.conns.best_master(old, cx.net.tick());
     if old == best {
         return;
     }
@@ -142,10 +123,7 @@ impl ConnHandler for RouteServConn {
     /// C++: msg_server/RouteServConn.cpp CRouteServConn::OnConfirm
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} route_server connected");
-        cx.srv.route_servers.conns.confirm(this);
-        if let Some(conn) = cx.srv.route_servers.conns.get_mut(this) {
-            conn.state.confirm_tick = cx.net.tick();
-        }
+        cx.srv.route_servers.conns.confirm(this, cx.net.tick());
         let header = PduHeader::new(SID_OTHER, CID_OTHER_ONLINE_USER_INFO, 0);
         cx.net.send_msg(this, header, &online_user_info(cx.srv));
         update_master_route_serv_conn(cx);

@@ -14,7 +14,7 @@ use teamtalk::base::im_pdu::{IM_PDU_HEADER_LEN, ImPdu, PduRef};
 use teamtalk::netlib::{Cx, EventDispatch, ResponseList, Stopper};
 
 /// How long a test waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The configuration of a service from the text of its file.
 pub fn config<C>(

@@ -5,6 +5,7 @@ use prost::Message;
 use super::kick::SIMULTANEOUS_MS;
 use super::*;
 use crate::msg_server::tests::*;
+use crate::netlib::serv_conns::MASTER_SETTLE_MS;
 use crate::pb::base_define::{KickReasonType, MsgType, UserStat};
 use crate::pb::buddy::{ImSignInfoChangedNotify, ImUsersStatReq};
 use crate::pb::group::ImGroupChangeMemberNotify;

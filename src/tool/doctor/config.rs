@@ -9,6 +9,8 @@ use super::Report;
 use crate::base::command_line::CommonOptions;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::db_proxy_server::DbProxyServerConfig;
+use crate::file_server::FileServerConfig;
+use crate::http_msg_server::HttpMsgServerConfig;
 use crate::login_server::LoginServerConfig;
 use crate::msfs::MsfsConfig;
 use crate::msg_server::MsgServerConfig;
@@ -136,7 +138,7 @@ pub const KINDS: [Kind; 8] = [
             ),
         ],
         peers: &[],
-        read: None,
+        read: Some(|config| FileServerConfig::read(config).map(drop)),
     },
     Kind {
         program: "push_server",
@@ -153,7 +155,7 @@ pub const KINDS: [Kind; 8] = [
             peers("DBServerIP", "DBServerPort", "db_proxy_server"),
             peers("RouteServerIP", "RouteServerPort", "route_server"),
         ],
-        read: None,
+        read: Some(|config| HttpMsgServerConfig::read(config).map(drop)),
     },
 ];
 

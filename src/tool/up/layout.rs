@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::tool::files::write_private;
 
@@ -155,7 +156,7 @@ impl Layout {
 
     /// The servers in the order in which they are started; they are stopped in the reverse one.
     pub(super) fn services(&self) -> Vec<Service> {
-        const SERVICES: [(&str, &str, &str, &[&str]); 7] = [
+        const SERVICES: [(&str, &str, &str, &[&str]); 8] = [
             ("db_proxy_server", "db_proxy_server", "dbproxyserver.conf", &["db_proxy_server"]),
             ("route_server", "route_server", "routeserver.conf", &["route_server"]),
             (
@@ -173,6 +174,7 @@ impl Layout {
             ),
             ("msg_server_1", "msg_server", "msgserver_1.conf", &["msg_server_1"]),
             ("msg_server_2", "msg_server", "msgserver_2.conf", &["msg_server_2"]),
+            ("http_msg_server", "http_msg_server", "httpmsgserver.conf", &["http_msg_server"]),
         ];
         let service = |(name, program, conf, ports): (_, _, &str, &[&str])| Service {
             name,
@@ -232,6 +234,12 @@ impl Layout {
             msg.set("FileServerPort1", &port("file_server, msg_servers"));
             msg.0
         };
+        let mut http = Conf::new(include_str!("../../../conf/httpmsgserver.conf"));
+        http.set("ListenPort", &port("http_msg_server"));
+        http.set("AppKey1", &Uuid::new_v4().simple().to_string());
+        http.set("AppAllowIP1", "127.0.0.1");
+        http.set("DBServerPort1", &port("db_proxy_server"));
+        http.set("RouteServerPort1", &port("route_server"));
         Ok(vec![
             ("dbproxyserver.conf", db.0),
             ("routeserver.conf", route.0),
@@ -240,6 +248,7 @@ impl Layout {
             ("loginserver.conf", login.0),
             ("msgserver_1.conf", msg("msg_server_1")),
             ("msgserver_2.conf", msg("msg_server_2")),
+            ("httpmsgserver.conf", http.0),
         ])
     }
 

@@ -144,7 +144,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn status_of(&mut self, user_id: u32) -> i32 {
+    pub(crate) fn status_of(&mut self, user_id: u32) -> i32 {
         let msg = ImUsersStatReq { user_id: 0, user_id_list: vec![user_id], attach_data: None };
         let answer: ImUsersStatRsp = self.ask(
             CID_BUDDY_LIST_USERS_STATUS_REQUEST,
@@ -152,6 +152,11 @@ impl Client {
             CID_BUDDY_LIST_USERS_STATUS_RESPONSE,
         );
         answer.user_stat_list[0].status
+    }
+
+    /// Whether something of this kind has come and waits.
+    pub(crate) fn was_told(&self, command_id: u16) -> bool {
+        self.kept.iter().any(|pdu| pdu.as_pdu().command_id() == command_id)
     }
 
     /// Until route_server knows of the user.
