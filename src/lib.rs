@@ -34,6 +34,7 @@
 //! - [`file_server`]: transfers between clients, as state machines, and files that wait on the disk
 //!   for receivers who are away.
 //! - [`http_msg_server`]: lets other programs make groups and change their members, with HTTP.
+//! - [`push_server`]: tells phones, through the push services of their makers.
 //! - [`msfs`]: the HTTP server of pictures and voice, and the pattern for work that blocks.
 //! - [`client`]: the other side of the protocol, for bots, tools and tests.
 //! - [`tool`]: `teamtalk`, the tool to run, operate, use and measure an installation.
@@ -69,6 +70,7 @@ pub mod msfs;
 pub mod msg_server;
 pub mod netlib;
 pub mod pb;
+pub mod push_server;
 pub mod route_server;
 pub mod storage;
 pub mod tool;

@@ -102,9 +102,43 @@ impl ConfigValue for HostList {
     }
 }
 
+/// A password or key: itself, `env:NAME` for what is in an environment variable, or `file:PATH` for
+/// the first line of a file. So the configuration file need not be a secret (F21).
+pub struct Secret(pub String);
+
+impl ConfigValue for Secret {
+    const EXPECTED: &str =
+        "a secret, env:NAME with a variable that is set, or file:PATH with a file that can be read";
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Some(name) = text.strip_prefix("env:") {
+            return std::env::var(name).ok().map(Self);
+        }
+        let Some(path) = text.strip_prefix("file:") else { return Some(Self(text.to_owned())) };
+        let contents = std::fs::read_to_string(path).ok()?;
+        contents.lines().next().map(|line| Self(line.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f21_a_secret_need_not_stand_in_the_file() {
+        let secret = |text: &str| Secret::parse(text).map(|secret| secret.0);
+        assert_eq!(secret("s3cret").unwrap(), "s3cret");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        std::fs::write(&path, "from a file\nand more\n").unwrap();
+        assert_eq!(secret(&format!("file:{}", path.display())).unwrap(), "from a file");
+        // A variable that is always there.
+        assert_eq!(secret("env:PATH"), std::env::var("PATH").ok());
+        assert_eq!(
+            (secret("env:NO_SUCH_VARIABLE_HERE"), secret("file:/no/such/file")),
+            (None, None)
+        );
+    }
 
     #[test]
     fn numbers_are_digits_in_range() {

@@ -27,6 +27,14 @@ pub const IM_PUSH_TYPE_NORMAL: u32 = 1;
 /// C++: base/public_define.h IM_PUSH_TYPE_SILENT
 pub const IM_PUSH_TYPE_SILENT: u32 = 2;
 
+/// `result_code` of a push: the push service has taken it.
+pub const PUSH_RESULT_ACCEPTED: u32 = 0;
+/// `result_code` of a push: it was not taken.
+pub const PUSH_RESULT_REFUSED: u32 = 1;
+/// `result_code` of a push: it was not taken, and no phone has this token any more. Servers of the
+/// original take it for a refusal.
+pub const PUSH_RESULT_TOKEN_DEAD: u32 = 2;
+
 /// A computer of the user is online.
 ///
 /// C++: base/public_define.h IM_PC_LOGIN_STATUS_ON

@@ -29,7 +29,7 @@ use std::num::NonZeroUsize;
 use log::{info, warn};
 
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::HostList;
+use crate::base::config_value::{HostList, Secret};
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
@@ -98,7 +98,7 @@ impl DbProxyServerConfig {
             thread_num: config.get("ThreadNum")?,
             msg_len_max: config.get_or("MaxMsgLen", MSG_LEN_MAX)?,
             msfs_site: format!("http://{}/", config.get::<String>("MsfsSite")?),
-            msfs_upload_secret: config.get_opt("MsfsUploadSecret")?,
+            msfs_upload_secret: config.get_opt::<Secret>("MsfsUploadSecret")?.map(|s| s.0),
             aes_key: config.get("aesKey")?,
             quiet_hours: config.get_opt("QuietHours")?.unwrap_or_default(),
             zone: config.get_opt("TimeZone")?.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::http_query::{HttpErrorCode, Interface};
 use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::ConfigValue;
+use crate::base::config_value::{ConfigValue, Secret};
 use crate::base::md5::constant_time_eq;
 use crate::base::util::str_explode;
 
@@ -41,7 +41,7 @@ impl AppList {
     /// A value is wrong.
     pub fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
         let mut apps = Vec::new();
-        while let Some(key) = config.get_opt::<String>(&format!("AppKey{}", apps.len() + 1))? {
+        while let Some(Secret(key)) = config.get_opt(&format!("AppKey{}", apps.len() + 1))? {
             let number = apps.len() + 1;
             let interfaces = config.get_opt::<Interfaces>(&format!("AppInterface{number}"))?;
             apps.push(App {

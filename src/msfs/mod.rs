@@ -30,7 +30,7 @@ use log::{info, warn};
 
 use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::HostList;
+use crate::base::config_value::{HostList, Secret};
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
@@ -99,7 +99,7 @@ impl MsfsConfig {
             post_thread_count: config.get("PostThreadCount")?,
             get_thread_count: config.get("GetThreadCount")?,
             upload_limits: UploadLimits {
-                secret: config.get_opt("UploadSecret")?,
+                secret: config.get_opt::<Secret>("UploadSecret")?.map(|secret| secret.0),
                 allow_ip: config.get_opt("UploadAllowIP")?.unwrap_or_default(),
             },
         })

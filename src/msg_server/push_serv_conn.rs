@@ -9,19 +9,23 @@ use log::{debug, info, warn};
 use prost::Message;
 use serde_json::json;
 
+use super::db_serv_conn::{DbRange, send_to_db};
 use super::route_serv_conn::send_to_route;
 use super::{Cx, MsgServer};
 use crate::base::attach_data::PduAttachData;
 use crate::base::attach_data::msg_server::ATTACH_TYPE_PDU_FOR_PUSH;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
-use crate::base::public_define::{IM_PUSH_TYPE_NORMAL, IM_PUSH_TYPE_SILENT, msg_type_is_group};
+use crate::base::public_define::{
+    IM_PUSH_TYPE_NORMAL, IM_PUSH_TYPE_SILENT, PUSH_RESULT_TOKEN_DEAD, msg_type_is_group,
+};
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
 use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
-use crate::pb::base_define::{MsgType, UserStatType, UserTokenInfo};
+use crate::pb::base_define::{MsgType, PushResult, UserStatType, UserTokenInfo};
 use crate::pb::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use crate::pb::cmd::*;
+use crate::pb::login::ImDeviceTokenReq;
 use crate::pb::message::ImMsgData;
-use crate::pb::server::{ImGetDeviceTokenRsp, ImPushToUserReq};
+use crate::pb::server::{ImGetDeviceTokenRsp, ImPushToUserReq, ImPushToUserRsp};
 
 /// Longest text of an alert, in bytes. A payload may have 4096, of which JSON may need six for one
 /// byte of text.
@@ -72,10 +76,11 @@ impl ConnHandler for PushServConn {
 
 impl PduHandler for PushServConn {
     /// C++: msg_server/PushServConn.cpp CPushServConn::HandlePdu
-    fn handle_pdu(_cx: &mut Cx<'_>, this: NetHandle, pdu: PduRef<'_>) -> Result<(), PduError> {
+    fn handle_pdu(cx: &mut Cx<'_>, this: NetHandle, pdu: PduRef<'_>) -> Result<(), PduError> {
         match pdu.command_id() {
-            // The arrival of the first is all there is to it; of the second nothing follows.
-            CID_OTHER_HEARTBEAT | CID_OTHER_PUSH_TO_USER_RSP => {}
+            // Its arrival is all there is to it.
+            CID_OTHER_HEARTBEAT => {}
+            CID_OTHER_PUSH_TO_USER_RSP => handle_push_to_user_response(cx, pdu)?,
             command_id => debug!("conn={this} cmd={command_id:#06x} ignored: unknown command"),
         }
         Ok(())
@@ -180,6 +185,23 @@ pub(super) fn handle_get_device_token_response(
     }
     if !here.is_empty() {
         send_to_push(cx, &request(here));
+    }
+    Ok(())
+}
+
+/// Tokens that no phone has any more are forgotten. For db_proxy_server they move to user 0, whom
+/// an original one does not know either: nobody. The original does not look at results, and keeps
+/// dead tokens for ever (F131).
+fn handle_push_to_user_response(cx: &mut Cx<'_>, pdu: PduRef<'_>) -> Result<(), PduError> {
+    let msg: ImPushToUserRsp = pdu.decode()?;
+    let is_dead = |result: &PushResult| result.result_code == PUSH_RESULT_TOKEN_DEAD;
+    for result in msg.push_result_list.into_iter().filter(is_dead) {
+        let device_token = result.user_token;
+        let req = ImDeviceTokenReq { user_id: 0, device_token, ..ImDeviceTokenReq::default() };
+        let req = ImPdu::encode(SID_LOGIN, CID_LOGIN_REQ_DEVICETOKEN, 0, &req);
+        if send_to_db(cx, DbRange::Other, &req).is_none() {
+            debug!("a dead token stays until the next push: no db_proxy_server");
+        }
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::error::CacheError;
 use super::pool::{Pool, PoolGuard, Pooled};
 use super::redis::{RedisConfig, RedisConn};
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::{ConfigValue, Host};
+use crate::base::config_value::{ConfigValue, Host, Secret};
 
 /// The pool of unread counters and of message ids.
 pub const UNREAD: &str = "unread";
@@ -91,7 +91,7 @@ impl CacheTarget {
                 port: config.get(&key("port"))?,
                 db: config.get(&key("db"))?,
                 username: config.get_opt(&key("username"))?,
-                password: config.get_opt(&key("password"))?,
+                password: config.get_opt::<Secret>(&key("password"))?.map(|secret| secret.0),
             })),
             CacheDriver::Embedded => Ok(Self::Embedded {
                 path: config.get::<String>(&key("path"))?.into(),

@@ -21,7 +21,7 @@ use super::pool::{Pool, PoolGuard, Pooled};
 use super::schema;
 use super::sqlite::SqliteConn;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::{ConfigValue, Host};
+use crate::base::config_value::{ConfigValue, Host, Secret};
 use crate::base::util::str_explode;
 
 /// The pool for everything that writes, and for reading what was just written.
@@ -116,7 +116,9 @@ impl DbTarget {
                 port: config.get(&key("port"))?,
                 dbname: config.get(&key("dbname"))?,
                 username: config.get(&key("username"))?,
-                password: config.get_or(&key("password"), String::new())?,
+                password: config
+                    .get_opt::<Secret>(&key("password"))?
+                    .map_or_else(String::new, |s| s.0),
             })),
             DbDriver::Sqlite => Ok(Self::Sqlite(config.get::<String>(&key("path"))?.into())),
         }

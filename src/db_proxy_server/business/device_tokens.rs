@@ -38,7 +38,8 @@ fn is_token(token: &str) -> bool {
 }
 
 /// Remembers the token of a user; an empty one means that he has none any more. A token that moves
-/// is taken from its previous owner, and what cannot be a token is ignored.
+/// is taken from its previous owner, and what cannot be a token is ignored. User 0 is nobody: a
+/// token that moves to him has no owner any more.
 pub fn set(
     business: &Business,
     user_id: u32,
@@ -71,8 +72,12 @@ pub fn set(
     {
         cmds.push(CacheCmd::Set { key: user_key(previous), value: String::new() });
     }
-    cmds.push(CacheCmd::Set { key: user_key(user_id), value });
-    if !token.is_empty() {
+    if user_id == 0 {
+        cmds.extend([token_key(token), original_key(token)].map(|key| CacheCmd::Del { key }));
+    } else {
+        cmds.push(CacheCmd::Set { key: user_key(user_id), value });
+    }
+    if !token.is_empty() && user_id != 0 {
         cmds.push(CacheCmd::Set { key: token_key(token), value: user_id.to_string() });
     }
     cache.pipeline(&cmds)?;

@@ -146,3 +146,22 @@ fn f76_another_push_server_takes_over() {
     bed.lose(first);
     bed.db_says(CID_OTHER_GET_DEVICE_TOKEN_RSP, &tokens(&msg, &[2]));
 }
+
+#[test]
+fn f131_dead_tokens_are_forgotten_and_others_stay() {
+    let mut bed = bed();
+    let push = bed.push[0];
+    let result = |token: &str, result_code| PushResult { user_token: token.into(), result_code };
+    let results = [("a", 0), ("b", 2), ("c", 1), ("d", 2), ("e", 7)];
+    let msg = ImPushToUserRsp {
+        push_result_list: results.map(|(token, code)| result(token, code)).to_vec(),
+    };
+    let pdu = ImPdu::encode(SID_OTHER, CID_OTHER_PUSH_TO_USER_RSP, 0, &msg);
+    bed.receive::<PushServConn>(push, &pdu).unwrap();
+    let sent: Vec<_> = bed.db.clone().into_iter().flat_map(|db| bed.sent(db)).collect();
+    let forgotten: Vec<ImDeviceTokenReq> =
+        sent.iter().map(|pdu| pdu.as_pdu().decode().unwrap()).collect();
+    let tokens: Vec<_> =
+        forgotten.iter().map(|req| (req.user_id, req.device_token.as_str())).collect();
+    assert_eq!(tokens, [(0, "b"), (0, "d")]);
+}

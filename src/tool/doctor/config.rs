@@ -14,6 +14,7 @@ use crate::http_msg_server::HttpMsgServerConfig;
 use crate::login_server::LoginServerConfig;
 use crate::msfs::MsfsConfig;
 use crate::msg_server::MsgServerConfig;
+use crate::push_server::PushServerConfig;
 use crate::route_server::RouteServerConfig;
 
 /// Who is to reach a port.
@@ -62,7 +63,7 @@ pub struct Kind {
     /// What it connects to.
     pub peers: &'static [Peers],
     /// Reads a configuration as the server does.
-    read: Option<ReadFn>,
+    read: ReadFn,
 }
 
 const fn listener(
@@ -85,14 +86,14 @@ pub const KINDS: [Kind; 8] = [
         stem: "dbproxyserver",
         listeners: &[listener("ListenIP", "ListenPort", Some("AllowIP"), For::Servers)],
         peers: &[],
-        read: Some(|config| DbProxyServerConfig::read(config).map(drop)),
+        read: |config| DbProxyServerConfig::read(config).map(drop),
     },
     Kind {
         program: "route_server",
         stem: "routeserver",
         listeners: &[listener("ListenIP", "ListenMsgPort", Some("AllowIP"), For::Servers)],
         peers: &[],
-        read: Some(|config| RouteServerConfig::read(config).map(drop)),
+        read: |config| RouteServerConfig::read(config).map(drop),
     },
     Kind {
         program: "login_server",
@@ -103,7 +104,7 @@ pub const KINDS: [Kind; 8] = [
             listener("MsgServerListenIP", "MsgServerPort", Some("MsgServerAllowIP"), For::Servers),
         ],
         peers: &[],
-        read: Some(|config| LoginServerConfig::read(config).map(drop)),
+        read: |config| LoginServerConfig::read(config).map(drop),
     },
     Kind {
         program: "msg_server",
@@ -116,14 +117,14 @@ pub const KINDS: [Kind; 8] = [
             peers("PushServerIP", "PushServerPort", "push_server"),
             peers("FileServerIP", "FileServerPort", "file_server"),
         ],
-        read: Some(|config| MsgServerConfig::read(config).map(drop)),
+        read: |config| MsgServerConfig::read(config).map(drop),
     },
     Kind {
         program: "msfs",
         stem: "msfs",
         listeners: &[listener("ListenIP", "ListenPort", None, For::Clients)],
         peers: &[],
-        read: Some(|config| MsfsConfig::read(config).map(drop)),
+        read: |config| MsfsConfig::read(config).map(drop),
     },
     Kind {
         program: "file_server",
@@ -138,14 +139,14 @@ pub const KINDS: [Kind; 8] = [
             ),
         ],
         peers: &[],
-        read: Some(|config| FileServerConfig::read(config).map(drop)),
+        read: |config| FileServerConfig::read(config).map(drop),
     },
     Kind {
         program: "push_server",
         stem: "pushserver",
         listeners: &[listener("ListenIP", "ListenPort", Some("AllowIP"), For::Servers)],
         peers: &[],
-        read: None,
+        read: |config| PushServerConfig::read(config).map(drop),
     },
     Kind {
         program: "http_msg_server",
@@ -155,7 +156,7 @@ pub const KINDS: [Kind; 8] = [
             peers("DBServerIP", "DBServerPort", "db_proxy_server"),
             peers("RouteServerIP", "RouteServerPort", "route_server"),
         ],
-        read: Some(|config| HttpMsgServerConfig::read(config).map(drop)),
+        read: |config| HttpMsgServerConfig::read(config).map(drop),
     },
 ];
 
@@ -221,13 +222,12 @@ fn is_of(path: &Path, stem: &str) -> bool {
 /// What servers say about their files.
 pub fn check(confs: &[Conf], report: &mut Report) {
     for conf in confs {
-        let Some(read) = conf.kind.read else { continue };
         let samples =
             format!("the sample of {}.conf has every key with its meaning", conf.kind.stem);
         // A second reader, so that it knows which keys the server asked for.
         let checked = ConfigFileReader::load(&conf.path).and_then(|mut config| {
             CommonOptions::read(&mut config)?;
-            read(&mut config)?;
+            (conf.kind.read)(&mut config)?;
             Ok(config)
         });
         match checked {

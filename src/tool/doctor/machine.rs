@@ -130,10 +130,12 @@ fn room(text: &str) -> Option<(u64, u64)> {
 fn check_secrets(conf: &Conf, report: &mut Report) {
     let is_secret = |key: &str| {
         let key = key.to_ascii_lowercase();
-        key.ends_with("password") || key.ends_with("secret")
+        key.ends_with("password") || key.ends_with("secret") || key.starts_with("appkey")
     };
+    // What is elsewhere is not in this file.
+    let is_here = |value: &str| !value.starts_with("env:") && !value.starts_with("file:");
     let mut secrets: Vec<(&str, &str)> =
-        conf.file.entries().filter(|(key, _)| is_secret(key)).collect();
+        conf.file.entries().filter(|(key, value)| is_secret(key) && is_here(value)).collect();
     secrets.sort_unstable();
     for (key, _) in secrets.iter().filter(|(_, value)| SAMPLES.contains(value)) {
         report.problem(

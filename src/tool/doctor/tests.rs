@@ -175,6 +175,9 @@ fn files_with_passwords_are_not_for_everybody() {
     let report = examine(&config::load_all(directory.path()).unwrap());
     let finding = report.findings.iter().find(|finding| finding.what.contains("may read it"));
     assert!(finding.unwrap().todo.starts_with("chmod o-rwx "));
+    fs::write(&path, "UploadSecret=env:UPLOAD_SECRET\n").unwrap();
+    let report = examine(&config::load_all(directory.path()).unwrap());
+    assert!(!report.findings.iter().any(|finding| finding.what.contains("may read it")));
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Layout {
 
     /// The servers in the order in which they are started; they are stopped in the reverse one.
     pub(super) fn services(&self) -> Vec<Service> {
-        const SERVICES: [(&str, &str, &str, &[&str]); 8] = [
+        const SERVICES: [(&str, &str, &str, &[&str]); 9] = [
             ("db_proxy_server", "db_proxy_server", "dbproxyserver.conf", &["db_proxy_server"]),
             ("route_server", "route_server", "routeserver.conf", &["route_server"]),
             (
@@ -166,6 +166,7 @@ impl Layout {
                 &["file_server, clients", "file_server, msg_servers"],
             ),
             ("msfs", "msfs", "msfs.conf", &["msfs"]),
+            ("push_server", "push_server", "pushserver.conf", &["push_server"]),
             (
                 "login_server",
                 "login_server",
@@ -212,6 +213,9 @@ impl Layout {
         msfs.set("ListenIP", listen);
         msfs.set("ListenPort", &port("msfs"));
         msfs.set("BaseDir", &path("msfs"));
+        // Dry: it says what it would send.
+        let mut push = Conf::new(include_str!("../../../conf/pushserver.conf"));
+        push.set("ListenPort", &port("push_server"));
         let mut login = Conf::new(include_str!("../../../conf/loginserver.conf"));
         login.set("ClientListenIP", listen);
         login.set("ClientPort", &port("login_server, PDU"));
@@ -229,8 +233,7 @@ impl Layout {
             msg.set("LoginServerPort1", &port("login_server, msg_servers"));
             msg.set("RouteServerPort1", &port("route_server"));
             msg.set("MaxConnCnt", "10000");
-            msg.unset("PushServerIP1");
-            msg.unset("PushServerPort1");
+            msg.set("PushServerPort1", &port("push_server"));
             msg.set("FileServerPort1", &port("file_server, msg_servers"));
             msg.0
         };
@@ -245,6 +248,7 @@ impl Layout {
             ("routeserver.conf", route.0),
             ("fileserver.conf", file.0),
             ("msfs.conf", msfs.0),
+            ("pushserver.conf", push.0),
             ("loginserver.conf", login.0),
             ("msgserver_1.conf", msg("msg_server_1")),
             ("msgserver_2.conf", msg("msg_server_2")),
@@ -316,13 +320,6 @@ impl Conf {
             None => lines.push(&line),
         }
         self.0 = lines.join("\n") + "\n";
-    }
-
-    /// Takes a key out, as far as it stands there.
-    fn unset(&mut self, key: &str) {
-        let start = format!("{key}=");
-        let rest = self.0.lines().filter(|line| !line.starts_with(&start));
-        self.0 = rest.collect::<Vec<_>>().join("\n") + "\n";
     }
 }
 

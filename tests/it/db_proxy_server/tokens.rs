@@ -78,6 +78,36 @@ fn f12_s19_a_token_moves_with_its_phone_and_takes_nobodys_place() {
 }
 
 #[test]
+fn f131_a_dead_token_belongs_to_nobody_and_a_new_one_is_not_harmed() {
+    on_each(|on| {
+        let [old, new] = ["old", "new"].map(|name| format!("{name}-{}", on.id(1)));
+        let forget = |token: &str| {
+            let msg = ImDeviceTokenReq {
+                user_id: 0,
+                device_token: token.to_owned(),
+                client_type: None,
+                attach_data: None,
+            };
+            let answer: ImDeviceTokenRsp = on.ask(CID_LOGIN_REQ_DEVICETOKEN, &msg);
+            assert_eq!(answer.user_id, 0);
+        };
+        on.set_token(1, &old, Some(ClientType::Ios));
+        forget(&old);
+        assert_eq!(on.tokens(&[1]), []);
+        on.set_token(1, &old, Some(ClientType::Ios));
+        on.set_token(1, &new, Some(ClientType::Ios));
+        // The phone has got another token while the old one was found dead.
+        forget(&old);
+        assert_eq!(on.tokens(&[1]), [(1, ClientType::Ios, new.clone(), 0)]);
+        forget("never heard of");
+        // Somebody else gets the phone.
+        forget(&new);
+        on.set_token(2, &new, Some(ClientType::Ios));
+        assert_eq!(on.tokens(&[1, 2]), [(2, ClientType::Ios, new, 0)]);
+    });
+}
+
+#[test]
 fn quiet_hours_keep_iphones_silent() {
     let contract = |on: &Installation| {
         (1..=3).for_each(|n| on.add_user(n));
