@@ -48,7 +48,7 @@ pub struct Chat {
     #[command(flatten)]
     account: Account,
 
-    /// Where files go that are accepted
+    /// Where files go that are accepted; the directory is made when it is needed
     #[arg(long, value_name = "DIR", default_value = ".")]
     downloads: PathBuf,
 

@@ -84,7 +84,6 @@ pub fn fetch(me: u32, local: u64, offer: Offer, downloads: PathBuf, places: Plac
             let (from, task_id) = (offer.from, offer.transfer.task_id);
             let _ = places.1.send(Uploaded::There { from, task_id });
         }
-        let result = result.map_err(|error| error.to_string());
         tell(&places, News::Finished { local, result });
     });
 }
@@ -95,14 +94,15 @@ fn fetch_file(
     offer: &Offer,
     downloads: &Path,
     places: &Places,
-) -> Result<String, ClientError> {
+) -> Result<String, String> {
     let size = offer.transfer.size;
-    let (path, mut file) = create(downloads, &offer.name)?;
+    let made = fs::create_dir_all(downloads).and_then(|()| create(downloads, &offer.name));
+    let (path, mut file) = made.map_err(|error| format!("{}: {error}", downloads.display()))?;
     let progress = |done| tell(places, News::Progress { local, done: (done, size) });
     if let Err(error) = offer.transfer.fetch(me, &mut file, PATIENCE, progress) {
         // Half a file is worth nothing, and its name is wanted for the next attempt.
         let _ = fs::remove_file(&path);
-        return Err(error);
+        return Err(error.to_string());
     }
     Ok(path.display().to_string())
 }

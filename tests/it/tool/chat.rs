@@ -26,7 +26,7 @@ fn now() -> Instant {
 }
 
 /// Who a terminal belongs to.
-struct User {
+pub(super) struct User {
     child: Box<dyn Child + Send + Sync>,
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
@@ -63,12 +63,12 @@ impl User {
         Self { child, master: pair.master, keys, output, parser, written: Vec::new() }
     }
 
-    fn chat(directory: &Path, name: &str, more: &[&str]) -> Self {
+    pub(super) fn chat(directory: &Path, name: &str, more: &[&str]) -> Self {
         let args = [&["chat", "--user", name][..], more].concat();
         Self::start(directory, env!("CARGO_BIN_EXE_teamtalk"), &args)
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
@@ -84,7 +84,7 @@ impl User {
 
     /// Waits until the screen is as expected.
     #[track_caller]
-    fn wait(&mut self, what: &str, expected: impl Fn(&str) -> bool) {
+    pub(super) fn wait(&mut self, what: &str, expected: impl Fn(&str) -> bool) {
         let deadline = now() + PATIENCE;
         while !expected(&self.screen()) {
             let left = deadline.saturating_duration_since(now());
@@ -96,7 +96,7 @@ impl User {
     }
 
     #[track_caller]
-    fn sees(&mut self, text: &str) {
+    pub(super) fn sees(&mut self, text: &str) {
         self.wait(text, |screen| screen.contains(text));
     }
 
@@ -107,7 +107,7 @@ impl User {
 
     /// Waits for the end of the program.
     #[track_caller]
-    fn end(&mut self) -> ExitStatus {
+    pub(super) fn end(&mut self) -> ExitStatus {
         let deadline = now() + PATIENCE;
         loop {
             match self.output.recv_timeout(deadline.saturating_duration_since(now())) {

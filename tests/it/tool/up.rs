@@ -1,13 +1,15 @@
 //! A whole cluster on this machine, as somebody who has just cloned the repository runs it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 
+use super::chat::User;
 use super::{output, run, teamtalk};
 
 /// A cluster that runs in `var` below a directory.
@@ -16,13 +18,16 @@ struct Cluster {
     lines: BufReader<ChildStdout>,
 }
 
-/// So many ports in a row that nobody has at the moment.
+/// So many ports in a row that nobody has, and that nobody is given who does not ask for them: those
+/// for outgoing connections begin at 32768.
 fn free_ports() -> u16 {
-    const COUNT: u16 = 12;
+    const COUNT: u16 = 40;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let first = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let block = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
+        let first = 10_000 + block % (20_000 / COUNT) * COUNT;
         let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if first < u16::MAX - COUNT && (first..first + COUNT).all(is_free) {
+        if (first..first + COUNT).all(is_free) {
             return first;
         }
     }
@@ -54,8 +59,10 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // It stops its servers in any case; the directory is removed after it.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").arg(&pid).status();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let pid = self.child.id().to_string();
+            let _ = Command::new("kill").arg(&pid).status();
+        }
         let _ = self.child.wait();
     }
 }
@@ -139,4 +146,74 @@ fn a_server_that_cannot_start_is_told_with_its_last_words() {
         run(teamtalk(directory.path()).arg("down"), "").status.code() == Some(1),
         "all stopped"
     );
+}
+
+/// What a newcomer does in the first minute, in two terminals.
+#[test]
+fn alice_and_bob_talk_send_a_file_and_make_a_group_and_find_it_all_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let base_port = free_ports().to_string();
+    let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
+    cluster.wait_for(|event| event == "ready");
+
+    let mut alice = User::chat(directory.path(), "alice", &[]);
+    let mut bob = User::chat(directory.path(), "bob", &["--downloads", "from alice"]);
+    alice.sees("● Bob");
+    alice.press("\x06bob\r");
+    alice.sees("nothing has been said yet");
+    alice.press("早 hello\r");
+    alice.sees("早 hello ✓");
+    bob.sees("1 unread");
+    bob.press("\x0e");
+    bob.sees("早 hello");
+    bob.press("hi there\r");
+    alice.sees("hi there");
+
+    let content: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(directory.path().join("plan.pdf"), &content).unwrap();
+    alice.press("/file send plan.pdf\r");
+    bob.sees("/file accept");
+    bob.press("/file accept\r");
+    bob.sees("from alice/plan.pdf");
+    assert_eq!(fs::read(directory.path().join("from alice/plan.pdf")).unwrap(), content);
+
+    alice.press("/group \"the team\" bob\r");
+    bob.sees("# the team");
+
+    // Another program makes a group, with the key that was made for it.
+    let conf = fs::read_to_string(directory.path().join("var/conf/httpmsgserver.conf")).unwrap();
+    let value = |key: &str| {
+        let line = conf.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        line.unwrap().to_owned()
+    };
+    let query = json!({
+        "app_key": value("AppKey1"), "req_user_id": 1, "group_name": "Lunch", "group_type": 1,
+        "group_avatar": "", "user_id_list": [1, 2],
+    })
+    .to_string();
+    let mut http = TcpStream::connect(format!("127.0.0.1:{}", value("ListenPort"))).unwrap();
+    let len = query.len();
+    write!(http, "POST /query/CreateGroup HTTP/1.0\r\nContent-Length: {len}\r\n\r\n{query}")
+        .unwrap();
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"error_code\" : 0"), "{answer}");
+
+    for user in [&mut alice, &mut bob] {
+        user.press("\x03");
+        assert!(user.end().success());
+    }
+    let pid = cluster.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(cluster.child.wait().unwrap().success());
+
+    let mut cluster = Cluster::start(directory.path(), &[]);
+    cluster.wait_for(|event| event == "ready");
+    let mut alice = User::chat(directory.path(), "alice", &[]);
+    alice.sees("# the team");
+    alice.press("\x06bob\r");
+    alice.sees("早 hello");
+    alice.sees("hi there");
+    alice.press("\x06lunch\r");
+    alice.sees("Lunch");
 }
