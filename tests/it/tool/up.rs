@@ -18,8 +18,8 @@ struct Cluster {
     lines: BufReader<ChildStdout>,
 }
 
-/// So many ports in a row that nobody has, and that nobody is given who does not ask for them: those
-/// for outgoing connections begin at 32768.
+/// So many ports in a row that nobody has, and that nobody is given who does not ask for them:
+/// those for outgoing connections begin at 32768.
 fn free_ports() -> u16 {
     const COUNT: u16 = 40;
     static NEXT: AtomicU16 = AtomicU16::new(0);
