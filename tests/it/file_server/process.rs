@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 
 /// Bytes of the file that is sent up and down.
-const LARGE: u32 = (64 << 20) - 1;
+const LARGE: u32 = 1 << 30;
 
 struct Process {
     child: Child,
