@@ -2,14 +2,13 @@
 //! users do not wait.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::Arc;
 
-use super::Cx;
 use super::msg_conn::MsgConn;
+use super::{Cx, MsgServer};
 use crate::base::im_pdu::ImPdu;
 use crate::base::public_define::client_type_is_pc;
-use crate::netlib::NetHandle;
+use crate::netlib::{NetHandle, Netlib};
 
 /// Users that are looked at, or PDUs that are sent, in one go …
 pub const FAN_OUT_BUDGET: usize = 1_024;
@@ -20,8 +19,11 @@ const FAN_OUT_MS: u64 = 1;
 /// much waits with everybody else.
 pub const FAN_OUTS_MAX: usize = 10_000;
 
-/// How far back a broadcast to all connections looks for one to join.
+/// How far back a PDU looks for one with the same targets, to join it.
 const JOIN_DEPTH: usize = 64;
+
+/// PDUs that one with the same targets takes in.
+const JOINED_MAX: usize = 256;
 
 /// Who gets a PDU.
 #[derive(Debug)]
@@ -39,11 +41,10 @@ pub(super) enum Targets {
 /// A PDU that is on its way.
 #[derive(Debug)]
 struct FanOut {
-    /// Several if they have the same targets.
-    pdus: Vec<ImPdu>,
+    /// Several if they have the same targets, each with the connection it came from, which does not
+    /// get it.
+    pdus: Vec<(ImPdu, Option<NetHandle>)>,
     targets: Targets,
-    /// The connection it came from, which does not get it.
-    from_conn: Option<NetHandle>,
     /// How many targets are done with.
     next: usize,
 }
@@ -57,21 +58,21 @@ pub(super) struct FanOuts(VecDeque<FanOut>);
 /// C++: msg_server/ImUser.cpp CImUserManager::BroadcastPdu
 /// Differs: a storm of logins makes one long broadcast, not many.
 pub(super) fn broadcast_to_pcs(cx: &mut Cx<'_>, pdu: ImPdu) {
-    broadcast(cx, pdu, Targets::Pcs);
+    broadcast(cx, pdu, Targets::Pcs, None);
 }
 
 /// To all connections.
 pub(super) fn broadcast_to_everybody(cx: &mut Cx<'_>, pdu: ImPdu) {
-    broadcast(cx, pdu, Targets::Everybody);
+    broadcast(cx, pdu, Targets::Everybody, None);
 }
 
-/// Whoever comes while another one with the same targets has not begun joins in.
-fn broadcast(cx: &mut Cx<'_>, pdu: ImPdu, targets: Targets) {
-    let same = |a: &Targets, b: &Targets| mem::discriminant(a) == mem::discriminant(b);
+/// Whoever comes while another one with the same targets has not begun joins in, so that under load
+/// a connection is written to once for many PDUs.
+fn broadcast(cx: &mut Cx<'_>, pdu: ImPdu, targets: Targets, from_conn: Option<NetHandle>) {
     let mut latest = cx.srv.fan_outs.0.iter_mut().rev().take(JOIN_DEPTH);
-    match latest.find(|waiting| same(&waiting.targets, &targets)) {
-        Some(waiting) => waiting.pdus.push(pdu),
-        None => add(cx, FanOut { pdus: vec![pdu], targets, from_conn: None, next: 0 }),
+    match latest.find(|waiting| waiting.next == 0 && waiting.targets.are(&targets)) {
+        Some(waiting) if waiting.pdus.len() < JOINED_MAX => waiting.pdus.push((pdu, from_conn)),
+        _ => add(cx, FanOut { pdus: vec![(pdu, from_conn)], targets, next: 0 }),
     }
 }
 
@@ -82,7 +83,7 @@ pub(super) fn broadcast_to_users(
     users: Arc<[u32]>,
     from_conn: Option<NetHandle>,
 ) {
-    add(cx, FanOut { pdus: vec![pdu], targets: Targets::Users(users), from_conn, next: 0 });
+    broadcast(cx, pdu, Targets::Users(users), from_conn);
 }
 
 fn add(cx: &mut Cx<'_>, fan_out: FanOut) {
@@ -117,6 +118,18 @@ fn fan_out_some(cx: &mut Cx<'_>) {
     }
 }
 
+impl Targets {
+    /// Whether they are known to be the same. The members of a group are one list until they
+    /// change.
+    fn are(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Users(ours), Self::Users(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Pcs, Self::Pcs) | (Self::Everybody, Self::Everybody) => true,
+            _ => false,
+        }
+    }
+}
+
 impl FanOut {
     fn is_done(&self) -> bool {
         match &self.targets {
@@ -137,9 +150,7 @@ impl FanOut {
                 self.next = range.end;
                 for user_id in &users[range] {
                     for conn in cx.srv.im_users.conns(*user_id) {
-                        if Some(conn.handle) != self.from_conn {
-                            self.pdus.iter().for_each(|pdu| cx.net.send_pdu(conn.handle, pdu));
-                        }
+                        self.send_to(cx.net, conn.handle);
                     }
                 }
             }
@@ -147,13 +158,19 @@ impl FanOut {
                 let range = range(conns.len());
                 self.next = range.end;
                 for conn in &conns[range] {
-                    self.pdus.iter().for_each(|pdu| cx.net.send_pdu(*conn, pdu));
+                    self.send_to(cx.net, *conn);
                 }
             }
             Targets::Pcs => self.begin(cx, |conn| client_type_is_pc(conn.client_type())),
             Targets::Everybody => self.begin(cx, |_| true),
         }
         (self.next - begin) * self.pdus.len()
+    }
+
+    fn send_to(&self, net: &mut Netlib<MsgServer>, conn: NetHandle) {
+        for (pdu, _) in self.pdus.iter().filter(|(_, from_conn)| *from_conn != Some(conn)) {
+            net.send_pdu(conn, pdu);
+        }
     }
 
     /// Its turn has come: these connections it will be.
@@ -200,13 +217,33 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_one_group_that_wait_go_together_but_not_to_where_they_come_from() {
+        let mut bed = bed();
+        let (first, second) = (bed.log_in(1, WINDOWS), bed.log_in(2, IOS));
+        let group: Arc<[u32]> = vec![1, 2].into();
+        broadcast_to_users(&mut bed.cx(), pdu(0), crowd(), None);
+        let count = JOINED_MAX + 5;
+        for seq_num in 1..=count as u16 {
+            let from_conn = [first, second][usize::from(seq_num % 2)];
+            let (group, pdu) = (Arc::clone(&group), pdu(seq_num));
+            broadcast_to_users(&mut bed.cx(), pdu, group, Some(from_conn));
+        }
+        assert_eq!(bed.srv.fan_outs.0.len(), 3);
+        while !bed.srv.fan_outs.0.is_empty() {
+            bed.pass_ms(1);
+        }
+        let odd: Vec<u16> = (1..=count as u16).filter(|n| n % 2 == 1).collect();
+        let even: Vec<u16> = (1..=count as u16).filter(|n| n % 2 == 0).collect();
+        assert_eq!((seq_nums(&bed.sent(first)), seq_nums(&bed.sent(second))), (odd, even));
+    }
+
+    #[test]
     fn what_waits_has_a_limit_and_nothing_is_lost() {
         let mut bed = bed();
         let conn = bed.log_in(1, WINDOWS);
         broadcast_to_users(&mut bed.cx(), pdu(0), crowd(), None);
-        let user: Arc<[u32]> = vec![1].into();
         for _ in 0..=FAN_OUTS_MAX {
-            broadcast_to_users(&mut bed.cx(), pdu(1), Arc::clone(&user), None);
+            broadcast_to_users(&mut bed.cx(), pdu(1), vec![1].into(), None);
         }
         assert_eq!(bed.srv.fan_outs.0.len(), FAN_OUTS_MAX);
         let mut got = 0;
