@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{Command, CommandFactory, FromArgMatches, Parser};
 use log::{error, info, warn};
 use thiserror::Error;
 
@@ -163,8 +163,12 @@ fn parse(
     name: ServerName,
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<CommandLine, clap::Error> {
-    let mut command = CommandLine::command().name(name.program).about(name.about);
-    CommandLine::from_arg_matches(&command.try_get_matches_from_mut(args)?)
+    CommandLine::from_arg_matches(&command(name).try_get_matches_from(args)?)
+}
+
+/// The options of a server, for its help and its manual page.
+pub fn command(name: ServerName) -> Command {
+    CommandLine::command().name(name.program).about(name.about)
 }
 
 /// Version and build. The commit is known if the build was told it.

@@ -6,6 +6,7 @@
 //! - [`chat`]: TeamTalk in a terminal.
 //! - [`doctor`]: what is wrong with an installation.
 //! - [`files`]: files the tool writes.
+//! - [`man`]: manual pages.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`progress`]: how far a long work has come.
 //! - [`talk`]: `send` and `listen`.
@@ -19,6 +20,7 @@ pub mod bench;
 pub mod chat;
 pub mod doctor;
 pub mod files;
+pub mod man;
 pub mod output;
 pub mod progress;
 pub mod talk;
@@ -80,6 +82,7 @@ enum Command {
         /// The shell
         shell: Shell,
     },
+    Man(man::Man),
 }
 
 /// Runs the tool from `main` on.
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Tool::command(), "teamtalk", &mut io::stdout());
             Ok(())
         }
+        Command::Man(man) => man.run(Tool::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@ mod client; // the client library against real servers, every command of a clien
 mod db_proxy_server; // requests and answers, order and restarts
 mod file_server; // transfers between clients, and files that wait
 mod http_msg_server; // groups made and changed by another program, seen by clients
+mod install; // `make install`, units, manual pages
 mod login_server; // which msg_server clients are sent to
 mod msfs; // uploads and downloads
 mod msg_server; // logins, messages and presence over several msg_servers
