@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where the programs are that were built.
 BUILD ?= $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help run build test check bench bench-reactor fuzz install uninstall
+.PHONY: help run build test check docs bench bench-reactor fuzz install uninstall
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -24,6 +24,12 @@ check: ## formats, lints, documentation, house rules
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 	$(CARGO) test --locked --test it tidy::
+
+# Two runs: the second one looks at what the first one has written.
+docs: ## bring docs/ up to date with the code, make the documentation of the crate
+	TIDY_WRITE=1 $(CARGO) test --locked --test it tidy::the_documents_say_what_the_code_says
+	$(CARGO) test --locked --test it tidy::
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 bench: ## run all benchmarks
 	$(CARGO) bench --locked

@@ -5,10 +5,10 @@ use super::markdown::{self, Row};
 use super::scan::Code;
 use super::tree::{Problem, Tree};
 
-const FILE: &str = "docs/cpp-map.md";
-const HEADER: [&str; 5] = ["Id", "C++", "C++ file", "Rust", "Note"];
-const NOT_YET: &str = "not yet written";
-const NONE: &str = "none";
+pub(super) const FILE: &str = "docs/cpp-map.md";
+pub(super) const HEADER: [&str; 5] = ["Id", "C++", "C++ file", "Rust", "Note"];
+pub(super) const NOT_YET: &str = "not yet written";
+pub(super) const NONE: &str = "none";
 
 /// The rows of the C++ inventory, by group letter. Group K, constants and fields that the code
 /// cites, grows as needed.
@@ -37,14 +37,24 @@ struct MapRow<'a> {
 
 impl MapRow<'_> {
     fn matches(&self, file: &str, symbol: &str) -> bool {
-        let accessor = self.row.cell(1).starts_with("inline accessors");
-        let name = symbol.rsplit("::").next().unwrap_or(symbol);
-        stem(file).is_some_and(|stem| self.stems.contains(&stem))
-            && self.symbols.iter().any(|known| {
-                let family = known.strip_suffix('*').is_some_and(|start| symbol.starts_with(start));
-                *known == symbol || family || accessor && *known == name
-            })
+        matches(self.row, &self.stems, &self.symbols, file, symbol)
     }
+}
+
+fn matches(row: &Row, stems: &[&str], symbols: &[&str], file: &str, symbol: &str) -> bool {
+    let accessor = row.cell(1).starts_with("inline accessors");
+    let name = symbol.rsplit("::").next().unwrap_or(symbol);
+    stem(file).is_some_and(|stem| stems.contains(&stem))
+        && symbols.iter().any(|known| {
+            let family = known.strip_suffix('*').is_some_and(|start| symbol.starts_with(start));
+            *known == symbol || family || accessor && *known == name
+        })
+}
+
+/// Whether this row is where an item with this origin belongs.
+pub(super) fn is_origin(row: &Row, file: &str, symbol: &str) -> bool {
+    let stems: Vec<&str> = row.cell(2).split(", ").filter_map(stem).collect();
+    matches(row, &stems, &markdown::quoted(row.cell(1)), file, symbol)
 }
 
 pub(super) fn check(tree: &Tree, code: &Code, cites: &Cites<'_>) -> Vec<Problem> {

@@ -2,11 +2,11 @@
 
 use super::cites::Cites;
 use super::markdown::{self, Row};
-use super::scan::Code;
+use super::scan::{Code, Item};
 use super::tree::{Problem, Tree};
 
-const FILE: &str = "docs/deviations.md";
-const FLAWS: [&str; 7] = [
+pub(super) const FILE: &str = "docs/deviations.md";
+pub(super) const FLAWS: [&str; 7] = [
     "#",
     "Severity",
     "C++ place",
@@ -15,10 +15,10 @@ const FLAWS: [&str; 7] = [
     "Where",
     "Tests",
 ];
-const DIFFERS: [&str; 4] = ["Rust item", "Differs", "Rows", "Tests"];
-const OPEN: &str = "open";
+pub(super) const DIFFERS: [&str; 4] = ["Rust item", "Differs", "Rows", "Tests"];
+pub(super) const OPEN: &str = "open";
 /// An empty cell that is empty on purpose.
-const EMPTY: &str = "–";
+pub(super) const EMPTY: &str = "–";
 /// F: flaws of the servers. S: flaws of the stored data.
 const COUNTS: [(char, usize); 2] = [('F', 144), ('S', 26)];
 
@@ -118,8 +118,7 @@ impl<'a> Page<'a> {
     /// A test that is named for a row, as `f22_f23_bad_lengths` is, stands in that row.
     fn check_named_tests(&mut self, code: &Code) {
         for item in code.items.iter().filter(|item| item.is_test) {
-            let name = item.path.rsplit("::").next().unwrap_or(&item.path);
-            for id in name.split('_').map(str::to_uppercase).take_while(|t| parse_id(t).is_some()) {
+            for id in named_for(item) {
                 let Some(row) = self.flaw(&id) else { continue };
                 if !markdown::quoted(row.cell(6)).contains(&item.path.as_str()) {
                     let path = &item.path;
@@ -191,6 +190,12 @@ fn exists(path: &str, tree: &Tree, code: &Code) -> bool {
     if path.contains('/') { tree.exists(path) } else { code.contains(path) }
 }
 
+/// The rows that a test is named for.
+pub(super) fn named_for(test: &Item) -> Vec<String> {
+    let name = test.path.rsplit("::").next().unwrap_or(&test.path);
+    name.split('_').map(str::to_uppercase).take_while(|id| parse_id(id).is_some()).collect()
+}
+
 /// `F22` or `S3`, if there is such a row.
 fn parse_id(id: &str) -> Option<(char, usize)> {
     let group = id.chars().next()?;
@@ -200,7 +205,7 @@ fn parse_id(id: &str) -> Option<(char, usize)> {
 }
 
 /// The rows that a text names.
-fn mentioned(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn mentioned(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| parse_id(word).is_some())
 }
 

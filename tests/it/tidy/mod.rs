@@ -3,6 +3,7 @@
 mod cites;
 mod cpp_map;
 mod deviations;
+mod generate;
 mod lexer;
 mod markdown;
 mod scan;
@@ -10,6 +11,7 @@ mod style;
 mod tree;
 
 use std::path::Path;
+use std::{env, fs};
 
 use cites::Cites;
 use scan::Code;
@@ -46,6 +48,28 @@ fn the_map_of_the_original_is_complete_and_true() {
 fn the_list_of_deviations_is_complete_and_true() {
     let (tree, code) = repository();
     report(deviations::check(&tree, &code, &Cites::of(&tree, &code)));
+}
+
+/// `make docs` sets this variable, and then looks again.
+#[test]
+fn the_documents_say_what_the_code_says() {
+    let (tree, code) = repository();
+    let cites = Cites::of(&tree, &code);
+    let text = |path: &str| tree.get(path).map_or("", |file| file.text.as_str());
+    let documents = [
+        (deviations::FILE, generate::deviations(text(deviations::FILE), &code, &cites)),
+        (cpp_map::FILE, generate::cpp_map(text(cpp_map::FILE), &cites)),
+    ];
+    for (path, new) in documents {
+        let old = text(path);
+        if env::var_os("TIDY_WRITE").is_some_and(|value| value == "1") {
+            if old != new {
+                fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), new).unwrap();
+            }
+        } else if let Some(line) = generate::first_difference(old, &new) {
+            panic!("`make docs` writes another {path}, from line {line} on");
+        }
+    }
 }
 
 #[test]
