@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Where the programs are that were built.
 BUILD ?= $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help run build test check docs bench bench-reactor fuzz install uninstall
+.PHONY: help run build test check docs pictures bench bench-reactor fuzz install uninstall
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -30,6 +30,9 @@ docs: ## bring docs/ up to date with the code, make the documentation of the cra
 	TIDY_WRITE=1 $(CARGO) test --locked --test it tidy::the_documents_say_what_the_code_says
 	$(CARGO) test --locked --test it tidy::
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+pictures: ## draw docs/chat.svg anew, from a talk in a terminal
+	TEAMTALK_PICTURES=1 $(CARGO) test --locked --test it tool::chat_picture::
 
 bench: ## run all benchmarks
 	$(CARGO) bench --locked

@@ -17,6 +17,7 @@ mod properties; // what must hold for them, shared with the fuzz targets
 mod proto; // the protocol definition, item by item, and golden bytes
 mod protocol_doc; // what docs/protocol.md says, byte by byte
 mod push_server; // phones told through push services, played by HTTP servers of the tests
+mod readme; // what README.md and docs/ tell people to do
 mod route_server; // presence and messages between two msg_servers
 mod running; // services in threads, and their peers
 mod site; // all the servers of a chat

@@ -77,7 +77,11 @@ impl User {
         self.parser.screen().contents()
     }
 
-    fn resize(&mut self, rows: u16, cols: u16) {
+    pub(super) fn screen_of_terminal(&self) -> &vt100::Screen {
+        self.parser.screen()
+    }
+
+    pub(super) fn resize(&mut self, rows: u16, cols: u16) {
         self.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
         self.parser.screen_mut().set_size(rows, cols);
     }

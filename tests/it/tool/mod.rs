@@ -2,8 +2,10 @@
 
 mod admin;
 mod chat;
+mod chat_picture;
 mod db;
 mod doctor;
+mod picture;
 mod talk;
 mod up;
 
