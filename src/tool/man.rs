@@ -95,7 +95,7 @@ const SERVERS: [Server; 8] = [
         name: ServerName {
             program: "push_server",
             config: "pushserver.conf",
-            about: "Tells phones about messages for users who are away",
+            about: "Tells phones of messages whose users are away",
         },
         keeps: &[],
         signals: &[],
