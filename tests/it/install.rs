@@ -64,7 +64,7 @@ fn values<'a>(unit: &'a [(String, String, String)], key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn each_server_has_a_unit_that_starts_it_with_its_configuration() {
+fn f141_each_server_has_a_unit_that_starts_it_with_its_configuration() {
     let mut units: BTreeSet<String> = SERVERS.map(|name| format!("teamtalk-{name}.service")).into();
     units.extend(["teamtalk.target".to_owned(), "teamtalk.sysusers".to_owned()]);
     let found = fs::read_dir(Path::new(REPOSITORY).join("systemd")).unwrap();
