@@ -39,7 +39,11 @@ pub(super) struct User {
 impl User {
     /// A terminal in which the user has typed the command.
     fn start(directory: &Path, program: &str, args: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(SIZE).unwrap();
+        Self::start_in(SIZE, directory, program, args)
+    }
+
+    fn start_in(size: PtySize, directory: &Path, program: &str, args: &[&str]) -> Self {
+        let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(program);
         command.args(args);
         command.cwd(directory);
@@ -59,13 +63,20 @@ impl User {
             }
         });
         let keys = pair.master.take_writer().unwrap();
-        let parser = vt100::Parser::new(SIZE.rows, SIZE.cols, 0);
+        let parser = vt100::Parser::new(size.rows, size.cols, 0);
         Self { child, master: pair.master, keys, output, parser, written: Vec::new() }
     }
 
     pub(super) fn chat(directory: &Path, name: &str, more: &[&str]) -> Self {
         let args = [&["chat", "--user", name][..], more].concat();
         Self::start(directory, env!("CARGO_BIN_EXE_teamtalk"), &args)
+    }
+
+    /// In a terminal of this size.
+    pub(super) fn chat_in(rows: u16, cols: u16, directory: &Path, name: &str) -> Self {
+        let args = ["chat", "--user", name];
+        let size = PtySize { rows, cols, ..SIZE };
+        Self::start_in(size, directory, env!("CARGO_BIN_EXE_teamtalk"), &args)
     }
 
     pub(super) fn press(&mut self, keys: &str) {
@@ -81,7 +92,7 @@ impl User {
         self.parser.screen()
     }
 
-    pub(super) fn resize(&mut self, rows: u16, cols: u16) {
+    fn resize(&mut self, rows: u16, cols: u16) {
         self.master.resize(PtySize { rows, cols, ..SIZE }).unwrap();
         self.parser.screen_mut().set_size(rows, cols);
     }

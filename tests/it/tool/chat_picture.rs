@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use teamtalk::pb::base_define::ClientType;
 use teamtalk::storage::DbManager;
 use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 use teamtalk::tool::account::Accounts;
@@ -10,7 +11,7 @@ use teamtalk::tool::account::Accounts;
 use super::chat::User;
 use super::picture::{svg, text};
 use crate::running::{Running, config};
-use crate::site::Site;
+use crate::site::{Site, log_in, pause};
 
 const PICTURE: &str = "docs/chat.svg";
 
@@ -21,8 +22,7 @@ const PICTURES: &str = "TEAMTALK_PICTURES";
 #[test]
 fn the_picture_of_the_documents_is_what_is_seen() {
     let (_site, _server, directory) = company();
-    let mut alice = User::chat(directory.path(), "alice", &[]);
-    alice.resize(17, 84);
+    let mut alice = User::chat_in(17, 84, directory.path(), "alice");
     alice.sees("Alice online");
     let mut bob = User::chat(directory.path(), "bob", &[]);
     bob.sees("Bob online");
@@ -69,6 +69,12 @@ fn timeless(text: &str) -> String {
 /// A site with people who have names, and passwords that need not be typed.
 fn company() -> (Site, Running, tempfile::TempDir) {
     let site = Site::new(1);
+    let server = site.msg_server();
+    // It has found the other servers then, and login_server knows of it.
+    drop(log_in(server.addrs[0], 9, ClientType::Windows));
+    while site.ask_login_server().result_code != 0 {
+        pause();
+    }
     let db = config(&site.pools, DbManager::from_config);
     let mut conn = db.db_conn(TEAMTALK_MASTER).unwrap();
     let departs = [(1, "Development"), (2, "Support")];
@@ -86,7 +92,6 @@ fn company() -> (Site, Running, tempfile::TempDir) {
     }
     conn.execute_update("update IMUser set status=3 where id>6", &[]).unwrap();
     drop(conn);
-    let server = site.msg_server();
     let directory = tempfile::tempdir().unwrap();
     let var = directory.path().join("var");
     fs::create_dir(&var).unwrap();
