@@ -4,6 +4,7 @@
 //! command_line          what the mains share
 //! slog                  the logger
 //! config_file_reader    key=value files: strict reading, warnings, rewriting
+//! config_snapshot       what a configuration file said, to be read again
 //! config_value          the types a value can have
 //! im_pdu                header and body of a protocol data unit
 //! util_pdu              big-endian cursors
@@ -33,6 +34,7 @@ pub mod attach_data;
 pub mod command_line;
 pub mod config_file_reader;
 mod config_rewrite;
+pub mod config_snapshot;
 pub mod config_value;
 mod config_warning;
 pub mod enc_dec;

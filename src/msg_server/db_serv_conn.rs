@@ -1,5 +1,6 @@
 //! The connections to db_proxy_servers, and their answers.
 
+use std::iter;
 use std::num::NonZeroUsize;
 
 use log::{debug, info, warn};
@@ -10,7 +11,7 @@ use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::netlib::serv_conns::ServConn;
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, Netlib, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::SessionType;
 use crate::pb::buddy::{ImChangeSignInfoRsp, ImSignInfoChangedNotify};
 use crate::pb::cmd::*;
@@ -42,6 +43,8 @@ pub(super) struct DbServers {
     ///
     /// C++: msg_server/DBServConn.cpp g_db_server_login_count
     login_count: usize,
+    /// Connections to each server.
+    conn_cnt: NonZeroUsize,
 }
 
 /// Which connections a request prefers. What clients ask when they start does not hold up those
@@ -54,11 +57,28 @@ pub(super) enum DbRange {
     Other,
 }
 
+/// Each server as often as there are connections to it.
+fn repeated(
+    servers: &[(String, u16)],
+    conn_cnt: NonZeroUsize,
+) -> impl Iterator<Item = (String, u16)> {
+    servers.iter().flat_map(move |addr| iter::repeat_n(addr, conn_cnt.get())).cloned()
+}
+
+fn login_count(servers: &[(String, u16)], conn_cnt: NonZeroUsize) -> usize {
+    servers.len() / 2 * conn_cnt.get()
+}
+
 impl DbServers {
     pub(super) fn new(servers: &[(String, u16)], conn_cnt: NonZeroUsize) -> Self {
-        let addrs = servers.iter().flat_map(|addr| std::iter::repeat_n(addr, conn_cnt.get()));
-        let login_count = servers.len() / 2 * conn_cnt.get();
-        Self { conns: ServConns::new(addrs.cloned()), login_count }
+        let conns = ServConns::new(repeated(servers, conn_cnt));
+        Self { conns, login_count: login_count(servers, conn_cnt), conn_cnt }
+    }
+
+    /// See [`ServConns::set_servers`].
+    pub(super) fn set_servers(&mut self, net: &mut Netlib<MsgServer>, servers: &[(String, u16)]) {
+        self.conns.set_servers(net, repeated(servers, self.conn_cnt));
+        self.login_count = login_count(servers, self.conn_cnt);
     }
 
     pub(super) fn is_available(&self) -> bool {
@@ -308,7 +328,7 @@ pub(super) fn init_db_serv_conn(cx: &mut Cx<'_>) {
 }
 
 /// C++: msg_server/DBServConn.cpp db_server_conn_timer_callback
-fn db_server_conn_timer_callback(cx: &mut Cx<'_>) {
+pub(super) fn db_server_conn_timer_callback(cx: &mut Cx<'_>) {
     for this in cx.srv.db_servers.conns.handles() {
         let Some(conn) = cx.srv.db_servers.conns.get(this) else {
             continue;

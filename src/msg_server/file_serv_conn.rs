@@ -33,8 +33,8 @@ pub(super) struct FileServers {
     pub(super) conns: ServConns<FileServConn>,
     /// Whose turn it is.
     turn: usize,
-    /// Which file_server has made a task.
-    tasks: HashMap<String, usize>,
+    /// Where clients reach the file_server that has made a task, connected or not.
+    tasks: HashMap<String, Vec<IpAddr>>,
     task_order: VecDeque<String>,
 }
 
@@ -59,13 +59,13 @@ impl FileServers {
         Some(open[at])
     }
 
-    /// Where clients reach the file_server of a task; some file_server if that is not known, and
-    /// none if there is none.
+    /// Where clients reach the file_server of a task, even if it is away: nobody else has the file.
+    /// Some file_server if that is not known, and none if there is none.
     pub(super) fn ip_list(&mut self, task_id: &str) -> Vec<IpAddr> {
-        let known = self.tasks.get(task_id).copied();
-        let conn = self.conns.open().find(|(_, conn)| Some(conn.at) == known);
-        let conn = conn.map(|(handle, _)| handle).or_else(|| self.next_conn());
-        let conn = conn.and_then(|handle| self.conns.get(handle));
+        if let Some(known) = self.tasks.get(task_id) {
+            return known.clone();
+        }
+        let conn = self.next_conn().and_then(|handle| self.conns.get(handle));
         conn.map(|conn| conn.state.ip_list.clone()).unwrap_or_default()
     }
 
@@ -79,13 +79,13 @@ impl FileServers {
         self.tasks.len()
     }
 
-    fn remember(&mut self, task_id: &str, at: usize) {
+    fn remember(&mut self, task_id: &str, ip_list: Vec<IpAddr>) {
         if self.task_order.len() >= TASKS_MAX
             && let Some(oldest) = self.task_order.pop_front()
         {
             self.tasks.remove(&oldest);
         }
-        if self.tasks.insert(task_id.to_owned(), at).is_none() {
+        if self.tasks.insert(task_id.to_owned(), ip_list).is_none() {
             self.task_order.push_back(task_id.to_owned());
         }
     }
@@ -150,8 +150,7 @@ impl FileServConn {
         let (task_id, file_name) =
             (msg.task_id.unwrap_or_default(), msg.file_name.unwrap_or_default());
         let servers = &mut cx.srv.file_servers;
-        let Some((at, ip_addr_list)) =
-            servers.conns.get(this).map(|conn| (conn.at, conn.state.ip_list.clone()))
+        let Some(ip_addr_list) = servers.conns.get(this).map(|conn| conn.state.ip_list.clone())
         else {
             return Ok(());
         };
@@ -165,7 +164,7 @@ impl FileServConn {
             trans_mode,
         };
         if msg.result_code == 0 {
-            servers.remember(&task_id, at);
+            servers.remember(&task_id, ip_addr_list.clone());
         }
         let rsp = ImPdu::encode(SID_FILE, CID_FILE_RESPONSE, pdu.seq_num(), &rsp);
         let handle = NetHandle::from_u32(attach.handle);
@@ -217,7 +216,7 @@ pub(super) fn init_file_serv_conn(cx: &mut Cx<'_>) {
 }
 
 /// C++: msg_server/FileServConn.cpp file_server_conn_timer_callback
-fn file_server_conn_timer_callback(cx: &mut Cx<'_>) {
+pub(super) fn file_server_conn_timer_callback(cx: &mut Cx<'_>) {
     for conn in cx.srv.file_servers.conns.open_handles() {
         keepalive::on_server_timer::<FileServConn>(cx, conn);
     }

@@ -70,7 +70,7 @@ pub(super) fn init_login_serv_conn(cx: &mut Cx<'_>) {
 }
 
 /// C++: msg_server/LoginServConn.cpp login_server_conn_timer_callback
-fn login_server_conn_timer_callback(cx: &mut Cx<'_>) {
+pub(super) fn login_server_conn_timer_callback(cx: &mut Cx<'_>) {
     for conn in cx.srv.login_servers.open_handles() {
         keepalive::on_server_timer::<LoginServConn>(cx, conn);
     }

@@ -30,6 +30,7 @@ pub mod route_serv_conn;
 
 mod fan_out;
 mod relay;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ use std::{fs, io};
 use log::{info, warn};
 
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
+use crate::base::config_snapshot::ConfigSnapshot;
 use crate::base::config_value::{Host, HostList};
 use crate::base::enc_dec::Aes;
 use crate::base::signals::Signal;
@@ -96,6 +98,8 @@ pub struct MsgServerConfig {
     pub file_servers: Vec<(String, u16)>,
     /// `PeerTls…`: how all these servers are proved to be ours, and this one to them.
     pub peer_tls: Option<PeerTls>,
+    /// What the file says as a whole, for who changes it while the server runs.
+    pub file: ConfigSnapshot,
 }
 
 impl MsgServerConfig {
@@ -128,6 +132,7 @@ impl MsgServerConfig {
             push_servers: config.read_server_config("PushServerIP", "PushServerPort")?,
             file_servers: config.read_server_config("FileServerIP", "FileServerPort")?,
             peer_tls: PeerTls::read(config)?,
+            file: ConfigSnapshot::of(config),
         })
     }
 }
@@ -163,6 +168,8 @@ pub struct MsgServer {
     route_servers: RouteServers,
     push_servers: PushServers,
     file_servers: FileServers,
+    /// As it was at the start.
+    config_file: ConfigSnapshot,
 }
 
 impl MsgServer {
@@ -196,6 +203,7 @@ impl MsgServer {
             route_servers: RouteServers::new(config.route_servers.clone()),
             push_servers: PushServers::new(config.push_servers.clone()),
             file_servers: FileServers::new(config.file_servers.clone()),
+            config_file: config.file.clone(),
         })
     }
 
@@ -296,8 +304,6 @@ fn on_signal(cx: &mut Cx<'_>, signal: Signal) {
         }
         Signal::User1 => msg_conn::signal_handler_usr1(cx),
         Signal::User2 => msg_conn::signal_handler_usr2(cx),
-        Signal::Hangup => {
-            info!("signal={signal:?} ignored: every key takes effect at the start only");
-        }
+        Signal::Hangup => reload::reload(cx),
     }
 }

@@ -19,7 +19,7 @@ use crate::base::public_define::{
     IM_PUSH_TYPE_NORMAL, IM_PUSH_TYPE_SILENT, PUSH_RESULT_TOKEN_DEAD, msg_type_is_group,
 };
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
-use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
+use crate::netlib::{ConnHandler, NetHandle, Netlib, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::base_define::{MsgType, PushResult, UserStatType, UserTokenInfo};
 use crate::pb::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use crate::pb::cmd::*;
@@ -54,6 +54,15 @@ pub(super) struct PushServers {
 impl PushServers {
     pub(super) fn new(addrs: Vec<(String, u16)>) -> Self {
         Self { conns: ServConns::new(addrs), master: None }
+    }
+
+    /// See [`ServConns::set_servers`].
+    pub(super) fn set_servers(&mut self, net: &mut Netlib<MsgServer>, servers: Vec<(String, u16)>) {
+        self.conns.set_servers(net, servers);
+        let open = self.conns.open_handles();
+        if !self.master.is_some_and(|master| open.contains(&master)) {
+            self.master = open.first().copied();
+        }
     }
 }
 
@@ -113,7 +122,7 @@ pub(super) fn init_push_serv_conn(cx: &mut Cx<'_>) {
 }
 
 /// C++: msg_server/PushServConn.cpp push_server_conn_timer_callback
-fn push_server_conn_timer_callback(cx: &mut Cx<'_>) {
+pub(super) fn push_server_conn_timer_callback(cx: &mut Cx<'_>) {
     for conn in cx.srv.push_servers.conns.open_handles() {
         keepalive::on_server_timer::<PushServConn>(cx, conn);
     }

@@ -59,6 +59,16 @@ impl RouteServers {
         }
     }
 
+    /// See [`ServConns::set_servers`].
+    pub(super) fn set_servers(cx: &mut Cx<'_>, servers: Vec<(String, u16)>) {
+        let several = servers.len() > 1;
+        let this = &mut cx.srv.route_servers;
+        this.recent.set_enabled(several);
+        this.seen.set_enabled(several);
+        this.conns.set_servers(cx.net, servers);
+        update_master_route_serv_conn(cx);
+    }
+
     pub(super) fn is_available(&self) -> bool {
         self.conns.is_available()
     }
@@ -305,7 +315,7 @@ pub(super) fn init_route_serv_conn(cx: &mut Cx<'_>) {
 }
 
 /// C++: msg_server/RouteServConn.cpp route_server_conn_timer_callback
-fn route_server_conn_timer_callback(cx: &mut Cx<'_>) {
+pub(super) fn route_server_conn_timer_callback(cx: &mut Cx<'_>) {
     for conn in cx.srv.route_servers.conns.open_handles() {
         keepalive::on_server_timer::<RouteServConn>(cx, conn);
     }

@@ -1,6 +1,7 @@
 //! A msg_server without sockets, for the tests of all handlers, and its configuration.
 
 mod lives;
+mod reload;
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -112,7 +113,7 @@ pub(super) fn bed_alone(more: &str) -> Bed {
 
 impl Bed {
     pub(super) fn confirm<H: ConnHandler<Server = MsgServer>>(&mut self, conn: NetHandle) {
-        H::on_confirm(&mut self.bed.cx(), conn);
+        self.bed.confirm::<H>(conn);
     }
 
     /// Nothing that was sent so far is of interest.

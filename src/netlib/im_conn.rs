@@ -94,13 +94,20 @@ pub enum CloseReason {
     /// The peer sent urgent data, which no client of this protocol does.
     #[error("peer sent urgent data")]
     UrgentData,
+    /// The configuration that is in effect now does not know this server.
+    #[error("its server is no longer configured")]
+    NotConfigured,
 }
 
 impl CloseReason {
     /// Whether what is queued for the peer is still worth writing.
     pub(crate) fn flushes(&self) -> bool {
         match self {
-            Self::PeerClosed | Self::Pdu(_) | Self::Http(_) | Self::Transport(_) => true,
+            Self::PeerClosed
+            | Self::Pdu(_)
+            | Self::Http(_)
+            | Self::Transport(_)
+            | Self::NotConfigured => true,
             Self::Io(_)
             | Self::Resolve(_)
             | Self::ConnectTimeout(_)

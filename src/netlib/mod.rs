@@ -332,6 +332,11 @@ impl<S> Netlib<S> {
         self.open_conn(handle).is_some()
     }
 
+    /// Whether it is established, and the service may still use it.
+    pub fn is_connected(&self, handle: NetHandle) -> bool {
+        self.open_conn(handle).is_some_and(|conn| conn.state == ConnState::Connected)
+    }
+
     /// The address of the other side, once known.
     pub fn peer_addr(&self, handle: NetHandle) -> Option<SocketAddr> {
         self.conns.get(handle)?.peer

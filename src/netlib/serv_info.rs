@@ -1,6 +1,7 @@
 //! The servers a service connects to, and when it tries again.
 
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 
 use super::Netlib;
 use super::im_conn::ConnHandler;
@@ -42,6 +43,12 @@ pub struct ServInfo {
     retry_tick: u64,
 }
 
+impl ServInfo {
+    fn new((host, port): (String, u16)) -> Self {
+        Self { host, port, conn: None, reconnect_cnt: 0, retry_tick: 0 }
+    }
+}
+
 /// The servers of one kind, each with one connection that is renewed when it ends.
 ///
 /// C++: base/ServInfo.h serv_init
@@ -62,10 +69,8 @@ impl ServList {
 
     /// The same with a known sequence of jitters.
     pub fn with_seed(addrs: impl IntoIterator<Item = (String, u16)>, seed: u64) -> Self {
-        let serv_info =
-            |(host, port)| ServInfo { host, port, conn: None, reconnect_cnt: 0, retry_tick: 0 };
         Self {
-            servers: addrs.into_iter().map(serv_info).collect(),
+            servers: addrs.into_iter().map(ServInfo::new).collect(),
             limits: ConnLimits::SERVER,
             random: seed,
         }
@@ -74,6 +79,21 @@ impl ServList {
     /// The servers, in the order of the configuration.
     pub fn servers(&self) -> &[ServInfo] {
         &self.servers
+    }
+
+    /// Replaces the list. A server that was in it keeps its connection, or its delay, at whatever
+    /// place it is now; the connections of those that are gone are returned.
+    pub fn set_servers(
+        &mut self,
+        addrs: impl IntoIterator<Item = (String, u16)>,
+    ) -> Vec<NetHandle> {
+        let mut old = mem::take(&mut self.servers);
+        let mut keep = |(host, port): (String, u16)| {
+            let known = old.iter().position(|s| s.host == host && s.port == port);
+            known.map_or_else(|| ServInfo::new((host, port)), |at| old.remove(at))
+        };
+        self.servers = addrs.into_iter().map(&mut keep).collect();
+        old.into_iter().filter_map(|server| server.conn).collect()
     }
 
     /// Starts a connection of class `H` to every server that has none and is due; the caller adds

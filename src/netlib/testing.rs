@@ -34,6 +34,12 @@ impl<S> TestBed<S> {
         conn
     }
 
+    /// A connection of this class that the service has started is established.
+    pub(crate) fn confirm<H: ConnHandler<Server = S>>(&mut self, conn: NetHandle) {
+        self.net.conn_mut(conn).expect("an open connection").state = ConnState::Connected;
+        H::on_confirm(&mut self.cx(), conn);
+    }
+
     /// A PDU arrives.
     pub(crate) fn receive<H: PduHandler<Server = S>>(
         &mut self,

@@ -5,7 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
+use std::time::Duration;
+
+/// How long a test waits for a line.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program, the name of its configuration file, and how many listeners it has.
 pub type Program = (&'static str, &'static str, usize);
@@ -13,6 +18,7 @@ pub type Program = (&'static str, &'static str, usize);
 pub const DB_PROXY_SERVER: Program =
     (env!("CARGO_BIN_EXE_db_proxy_server"), "dbproxyserver.conf", 1);
 pub const ROUTE_SERVER: Program = (env!("CARGO_BIN_EXE_route_server"), "routeserver.conf", 1);
+pub const MSG_SERVER: Program = (env!("CARGO_BIN_EXE_msg_server"), "msgserver.conf", 1);
 pub const LOGIN_SERVER: Program = (env!("CARGO_BIN_EXE_login_server"), "loginserver.conf", 3);
 
 /// A program that runs. Dropping it kills it.
@@ -20,6 +26,8 @@ pub struct Process {
     child: Child,
     /// Where it listens, in the order in which it says so.
     pub addrs: Vec<SocketAddr>,
+    /// What it has logged since, line by line.
+    log: Receiver<String>,
 }
 
 impl Process {
@@ -48,9 +56,27 @@ impl Process {
                 addrs.push(rest.split(' ').next().unwrap().parse().unwrap());
             }
         }
-        // Whatever it says later must not fill the pipe.
-        thread::spawn(move || lines.for_each(drop));
-        Self { child, addrs }
+        // Whatever it says later must not fill the pipe, whether somebody listens or not.
+        let (sender, log) = mpsc::channel();
+        thread::spawn(move || lines.for_each(|line| drop(sender.send(line))));
+        Self { child, addrs, log }
+    }
+
+    /// The next line of the log that contains this.
+    #[track_caller]
+    pub fn wait_for_line(&self, text: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// As `kill -HUP`.
+    pub fn hang_up(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
     }
 
     /// As `kill -9`.

@@ -75,19 +75,22 @@ fn start_login_server(text: &str) -> Running {
 
 /// With more keys; the first one counts.
 pub fn msg_server(db: SocketAddr, login: SocketAddr, routes: &[SocketAddr], more: &str) -> Running {
-    let mut text = format!(
-        "{more}ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
-         aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n\
-         DBServerIP1=127.0.0.1\nDBServerPort1={}\n\
-         LoginServerIP1=127.0.0.1\nLoginServerPort1={}\n",
-        db.port(),
-        login.port()
-    );
-    for (at, route) in routes.iter().enumerate() {
-        let (number, port) = (at + 1, route.port());
-        text += &format!("RouteServerIP{number}=127.0.0.1\nRouteServerPort{number}={port}\n");
-    }
+    let text = more.to_owned() + &msg_server_text(&[db], &[login], routes);
     Running::start(MsgServer::dispatch(&config(&text, MsgServerConfig::read)).unwrap())
+}
+
+/// The configuration of a msg_server that uses these servers.
+pub fn msg_server_text(dbs: &[SocketAddr], logins: &[SocketAddr], routes: &[SocketAddr]) -> String {
+    let mut text = "ListenIP=127.0.0.1\nListenPort=0\nIpAddr1=127.0.0.1\nMaxConnCnt=100\n\
+                    aesKey=12345678901234567890123456789012\nConcurrentDBConnCnt=2\n"
+        .to_owned();
+    for (kind, addrs) in [("DB", dbs), ("Login", logins), ("Route", routes)] {
+        for (at, addr) in addrs.iter().enumerate() {
+            let (number, port) = (at + 1, addr.port());
+            text += &format!("{kind}ServerIP{number}=127.0.0.1\n{kind}ServerPort{number}={port}\n");
+        }
+    }
+    text
 }
 
 /// Users who are called `user` and their id, with the password `secret`.

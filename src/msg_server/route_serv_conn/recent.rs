@@ -33,6 +33,13 @@ impl RecentPdus {
         Self { enabled, pdus: VecDeque::new(), len: 0 }
     }
 
+    /// Nothing is kept while it is off.
+    pub(super) fn set_enabled(&mut self, enabled: bool) {
+        if self.enabled != enabled {
+            *self = Self::new(enabled);
+        }
+    }
+
     pub(super) fn push(&mut self, pdu: &ImPdu, tick: u64) {
         if !self.enabled {
             return;
@@ -70,6 +77,13 @@ pub(super) struct SeenMsgs {
 impl SeenMsgs {
     pub(super) fn new(enabled: bool) -> Self {
         Self { enabled, keys: HashSet::new(), order: VecDeque::new() }
+    }
+
+    /// Nothing is kept while it is off.
+    pub(super) fn set_enabled(&mut self, enabled: bool) {
+        if self.enabled != enabled {
+            *self = Self::new(enabled);
+        }
     }
 
     /// Whether the message has not come before.

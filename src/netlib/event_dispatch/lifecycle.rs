@@ -111,7 +111,9 @@ impl<S> EventDispatch<S> {
         let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
         match &reason {
             CloseReason::PeerClosed => debug!("conn={handle} peer={peer} closed: {reason}"),
-            CloseReason::Io(_) => info!("conn={handle} peer={peer} closed: {reason}"),
+            CloseReason::Io(_) | CloseReason::NotConfigured => {
+                info!("conn={handle} peer={peer} closed: {reason}")
+            }
             _ => warn!("conn={handle} peer={peer} closed: {reason}"),
         }
         self.net.stats.failed += 1;

@@ -90,6 +90,34 @@ fn a_server_behind_a_real_socket_comes_back() {
     assert_eq!(servers.check_reconnect::<TestConn>(&mut later).len(), 1);
 }
 
+#[test]
+fn f142_a_new_list_leaves_those_alone_that_are_in_both() {
+    let (mut servers, mut net) = (list(1), Netlib::new(0));
+    let started = servers.check_reconnect::<TestConn>(&mut net);
+    servers.reset(1, 0);
+    let addr = |ip: &str, port| (ip.to_owned(), port);
+    // The second is waiting for its next attempt, and goes on doing so at another place.
+    let gone = servers.set_servers([
+        addr("10.0.0.3", 8100),
+        addr("10.0.0.2", 8100),
+        addr("10.0.0.1", 8101),
+        addr("10.0.0.1", 8100),
+    ]);
+    assert_eq!(gone, []);
+    assert_eq!(servers.servers()[3].conn, Some(started[0].1));
+    let places = |started: Vec<(usize, NetHandle)>| -> Vec<_> {
+        started.iter().map(|(at, _)| *at).collect()
+    };
+    assert_eq!(places(servers.check_reconnect::<TestConn>(&mut net)), [0, 2]);
+    assert_eq!(servers.set_servers([addr("10.0.0.3", 8100)]).len(), 2);
+    assert!(servers.check_reconnect::<TestConn>(&mut net).is_empty());
+    // A server may be there several times, with a connection for each.
+    let twice = [addr("10.0.0.3", 8100), addr("10.0.0.3", 8100)];
+    assert_eq!(servers.set_servers(twice), []);
+    assert_eq!(places(servers.check_reconnect::<TestConn>(&mut net)), [1]);
+    assert_eq!(servers.set_servers([]).len(), 2);
+}
+
 /// A connection without a loop, and the service around it.
 fn silent_conn() -> (TestServer, Netlib<TestServer>, NetHandle) {
     let mut net = Netlib::new(0);
