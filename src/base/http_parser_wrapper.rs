@@ -66,6 +66,12 @@ pub enum HttpError {
     /// No transfer coding is supported.
     #[error("http transfer encoding {0:?} is not supported")]
     TransferEncoding(String),
+    /// Good, but its sender has asked too often or for too much.
+    #[error("too many requests from this address")]
+    TooManyRequests,
+    /// Good, but too much of others is under way.
+    #[error("too much is under way")]
+    Busy,
 }
 
 impl HttpError {
@@ -82,6 +88,8 @@ impl HttpError {
             Self::BodyBytes { .. } => HttpStatus::ContentTooLarge,
             Self::TransferEncoding(_) => HttpStatus::NotImplemented,
             Self::Version => HttpStatus::HttpVersionNotSupported,
+            Self::TooManyRequests => HttpStatus::TooManyRequests,
+            Self::Busy => HttpStatus::ServiceUnavailable,
         }
     }
 }
@@ -99,7 +107,8 @@ pub struct HttpRequest<'a> {
     /// 0 or 1.
     pub minor_version: u8,
     headers: Vec<Header<'a>>,
-    /// Exactly as many bytes as `Content-Length` announced.
+    /// Exactly as many bytes as `Content-Length` announced; of a [`Coming`] request, those that
+    /// are here.
     pub body: &'a [u8],
 }
 
@@ -118,32 +127,22 @@ impl<'a> HttpRequest<'a> {
         let Some(body) = buf.get(head.length..end) else {
             return Ok(None);
         };
-        let request = Self {
-            method: head.method,
-            target: head.target,
-            minor_version: head.minor_version,
-            headers: head.headers,
-            body,
-        };
-        Ok(Some((request, end)))
+        Ok(Some((head.into_request(body), end)))
     }
 
-    /// Whether the client sent the head of a good request and now waits for
-    /// [`HTTP_CONTINUE`](super::http_response::HTTP_CONTINUE) before it sends the body.
+    /// The request whose head is at the front of `buf`, while its body is on the way.
     ///
-    /// To be asked after [`HttpRequest::parse`] answered `Ok(None)`. The caller has to remember
-    /// that it answered.
-    pub fn awaits_continue(buf: &[u8], limits: &HttpLimits) -> bool {
-        parse_head(buf, limits).is_ok_and(|head| {
-            head.is_some_and(|head| {
-                // HTTP/1.0 does not know the 100 answer, and a client whose bytes are coming waits
-                // for nothing.
-                head.minor_version == 1
-                    && head.content_length > 0
-                    && buf.len() == head.length
-                    && has_token(&head.headers, "expect", "100-continue")
-            })
-        })
+    /// To be asked after [`HttpRequest::parse`] answered `Ok(None)`.
+    pub fn coming(buf: &'a [u8], limits: &HttpLimits) -> Option<Coming<'a>> {
+        let head = parse_head(buf, limits).ok()??;
+        // HTTP/1.0 does not know the 100 answer, and a client whose bytes are coming waits for
+        // nothing.
+        let awaits_continue = head.minor_version == 1
+            && head.content_length > 0
+            && buf.len() == head.length
+            && has_token(&head.headers, "expect", "100-continue");
+        let (body, body_length) = (&buf[head.length..], head.content_length);
+        Some(Coming { request: head.into_request(body), body_length, awaits_continue })
     }
 
     /// The first header of this name, in any case of letters.
@@ -168,6 +167,18 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
+/// A request of which the body is not complete.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Coming<'a> {
+    /// What is here of it.
+    pub request: HttpRequest<'a>,
+    /// Announced bytes of the body.
+    pub body_length: usize,
+    /// Whether the client waits for [`HTTP_CONTINUE`](super::http_response::HTTP_CONTINUE) before
+    /// it sends the body. The caller has to remember that it answered.
+    pub awaits_continue: bool,
+}
+
 /// What stands before the body.
 struct Head<'a> {
     method: &'a str,
@@ -177,6 +188,18 @@ struct Head<'a> {
     /// Where the body begins.
     length: usize,
     content_length: usize,
+}
+
+impl<'a> Head<'a> {
+    fn into_request(self, body: &'a [u8]) -> HttpRequest<'a> {
+        HttpRequest {
+            method: self.method,
+            target: self.target,
+            minor_version: self.minor_version,
+            headers: self.headers,
+            body,
+        }
+    }
 }
 
 fn parse_head<'a>(buf: &'a [u8], limits: &HttpLimits) -> Result<Option<Head<'a>>, HttpError> {
@@ -406,20 +429,36 @@ mod tests {
         }
     }
 
+    fn awaits_continue(buf: &[u8], limits: &HttpLimits) -> bool {
+        HttpRequest::coming(buf, limits).is_some_and(|coming| coming.awaits_continue)
+    }
+
+    #[test]
+    fn a_request_is_known_by_its_head_before_its_body_is_complete() {
+        let limits = HttpLimits::default();
+        let coming = |text: &'static str| {
+            let coming = HttpRequest::coming(text.as_bytes(), &limits)?;
+            Some((coming.request.method, coming.request.body, coming.body_length))
+        };
+        assert_eq!(
+            coming("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab"),
+            Some(("POST", &b"ab"[..], 3))
+        );
+        assert_eq!(coming("POST / HTTP/1.1\r\nContent-Length: 3\r\n"), None);
+        assert_eq!(coming("POST / HTTP/9\r\n\r\n"), None);
+    }
+
     #[test]
     fn a_client_that_waits_for_100_is_seen() {
         let limits = HttpLimits::default();
         let head = "POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n";
         assert_eq!(request(head), Ok(None));
-        assert!(HttpRequest::awaits_continue(head.as_bytes(), &limits));
-        assert!(
-            !HttpRequest::awaits_continue(format!("{head}a").as_bytes(), &limits),
-            "the body is coming"
-        );
-        assert!(!HttpRequest::awaits_continue(&head.as_bytes()[..head.len() - 1], &limits));
-        assert!(!HttpRequest::awaits_continue(head.replace("1.1", "1.0").as_bytes(), &limits));
+        assert!(awaits_continue(head.as_bytes(), &limits));
+        assert!(!awaits_continue(format!("{head}a").as_bytes(), &limits), "the body is coming");
+        assert!(!awaits_continue(&head.as_bytes()[..head.len() - 1], &limits));
+        assert!(!awaits_continue(head.replace("1.1", "1.0").as_bytes(), &limits));
         let plain = "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n";
-        assert!(!HttpRequest::awaits_continue(plain.as_bytes(), &limits));
+        assert!(!awaits_continue(plain.as_bytes(), &limits));
     }
 
     /// The first outcome of a connection that receives `bytes` cut at `cuts`.

@@ -28,6 +28,8 @@ pub enum HttpStatus {
     ContentTooLarge,
     /// 416
     RangeNotSatisfiable,
+    /// 429
+    TooManyRequests,
     /// 431
     RequestHeaderFieldsTooLarge,
     /// 500
@@ -54,6 +56,7 @@ impl HttpStatus {
             Self::RequestTimeout => "408 Request Timeout",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::RangeNotSatisfiable => "416 Range Not Satisfiable",
+            Self::TooManyRequests => "429 Too Many Requests",
             Self::RequestHeaderFieldsTooLarge => "431 Request Header Fields Too Large",
             Self::InternalServerError => "500 Internal Server Error",
             Self::NotImplemented => "501 Not Implemented",

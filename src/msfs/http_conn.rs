@@ -1,16 +1,21 @@
 //! Connections of clients, and the tasks that workers do for them.
 
+#[cfg(test)]
+mod tests;
+
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use log::{debug, error, info, warn};
 
+use super::content_type::{MAGIC_LEN, content_type};
 use super::file_lin::File;
 use super::file_manager::{FileManager, Target};
 use super::multipart::{Upload, UploadError};
 use super::range::{self, Range};
-use super::{Cx, Msfs};
-use crate::base::http_parser_wrapper::{HttpError, HttpRequest};
+use super::{Cx, Msfs, UploadLimits};
+use crate::base::http_parser_wrapper::{Coming, HttpError, HttpRequest};
 use crate::base::http_response::{HttpResponse, HttpStatus};
 use crate::base::md5::constant_time_eq;
 use crate::base::thread_pool::{Task, ThreadPool};
@@ -38,6 +43,10 @@ pub struct HttpConn {
     out_len: usize,
     /// When the peer was last seen to take some.
     progress_tick: u64,
+    /// Bytes of the request that count as being on their way.
+    held: usize,
+    /// The request counts for its address.
+    charged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -176,32 +185,29 @@ impl HttpHandler for HttpConn {
                 warn!("conn={this} upload refused: neither secret nor address allow it");
                 Self::send(cx, this, Answer::status(HttpStatus::Forbidden, keep_alive));
             }
-            "POST" => match host(request) {
-                Some(host) => {
-                    let files = Arc::clone(&cx.srv.files);
-                    let content_type = request.header_str("content-type").unwrap_or_default();
-                    let (host, content_type) = (host.to_owned(), content_type.to_owned());
-                    let body = request.body.to_vec();
-                    let task =
-                        move || Some(upload(&files, &host, &content_type, &body, keep_alive));
-                    Self::hand_over(cx, this, PoolOf::Post, task);
-                }
-                None => Self::send(cx, this, Answer::status(HttpStatus::BadRequest, keep_alive)),
-            },
+            "POST" => Self::handle_upload(cx, this, request)?,
             _ => Self::send(cx, this, Answer::status(HttpStatus::Forbidden, keep_alive)),
         }
         Ok(())
     }
 
-    /// A body above the limit is answered before it is read, in the words that uploads know.
+    fn handle_coming(
+        cx: &mut Cx<'_>,
+        this: NetHandle,
+        coming: &Coming<'_>,
+    ) -> Result<(), HttpError> {
+        Self::count(cx, this, &coming.request, coming.body_length)
+    }
+
+    /// A body above a limit is answered before it is read, in the words that uploads know.
     fn refusal(error: &HttpError) -> Vec<u8> {
-        match error {
-            HttpError::BodyBytes { .. } => {
-                let json = refused(UploadError::FileTooLarge);
-                HttpResponse::new(HttpStatus::Ok).body(HTML, json.as_bytes()).to_bytes()
-            }
-            _ => HttpResponse::error(error).to_bytes(),
-        }
+        let (status, reason) = match error {
+            HttpError::BodyBytes { .. } => (HttpStatus::Ok, UploadError::FileTooLarge),
+            HttpError::TooManyRequests => (error.status(), UploadError::TooMany),
+            HttpError::Busy => (error.status(), UploadError::Busy),
+            _ => return HttpResponse::error(error).to_bytes(),
+        };
+        HttpResponse::new(status).body(HTML, refused(reason).as_bytes()).to_bytes()
     }
 }
 
@@ -212,6 +218,53 @@ enum PoolOf {
 }
 
 impl HttpConn {
+    fn handle_upload(
+        cx: &mut Cx<'_>,
+        this: NetHandle,
+        request: &HttpRequest<'_>,
+    ) -> Result<(), HttpError> {
+        Self::count(cx, this, request, request.body.len())?;
+        let keep_alive = request.keep_alive();
+        let Some(host) = host(request) else {
+            Self::send(cx, this, Answer::status(HttpStatus::BadRequest, keep_alive));
+            return Ok(());
+        };
+        let files = Arc::clone(&cx.srv.files);
+        let content_type = request.header_str("content-type").unwrap_or_default();
+        let (host, content_type) = (host.to_owned(), content_type.to_owned());
+        let body = request.body.to_vec();
+        let task = move || Some(upload(&files, &host, &content_type, &body, keep_alive));
+        Self::hand_over(cx, this, PoolOf::Post, task);
+        Ok(())
+    }
+
+    /// Counts what a request takes up, at its first piece for its address as well. Whoever has no
+    /// quota is counted and not refused.
+    fn count(
+        cx: &mut Cx<'_>,
+        this: NetHandle,
+        request: &HttpRequest<'_>,
+        body_length: usize,
+    ) -> Result<(), HttpError> {
+        let peer = cx.net.peer_addr(this).map(|peer| peer.ip());
+        let limits = &cx.srv.upload_limits;
+        let exempt = limits.secret.is_some() && has_secret(limits, request)
+            || peer.is_none_or(|ip| limits.unlimited_ip.allows(ip));
+        let Some(conn) = cx.srv.http_conns.get_mut(this) else { return Ok(()) };
+        let result = cx.srv.upload_quota.hold(conn.held, request.body.len());
+        conn.held = request.body.len();
+        if exempt {
+            return Ok(());
+        }
+        result?;
+        if let Some(ip) = peer
+            && !mem::replace(&mut conn.charged, true)
+        {
+            cx.srv.upload_quota.charge(ip, body_length, cx.net.tick())?;
+        }
+        Ok(())
+    }
+
     /// Gives a worker what may block. `None` from the task closes the connection.
     fn hand_over(
         cx: &mut Cx<'_>,
@@ -243,6 +296,9 @@ impl HttpConn {
     fn send(cx: &mut Cx<'_>, this: NetHandle, answer: Answer) {
         let Some(conn) = cx.srv.http_conns.get_mut(this) else { return };
         conn.state = State::Sending { rest: answer.rest, keep_alive: answer.keep_alive };
+        // The request is dealt with; the next one counts anew.
+        cx.srv.upload_quota.release(mem::take(&mut conn.held));
+        conn.charged = false;
         conn.out_len = answer.bytes.len();
         conn.progress_tick = cx.net.tick();
         cx.net.pause_read(this);
@@ -252,7 +308,9 @@ impl HttpConn {
 
     /// C++: msfs/HttpConn.cpp CHttpConn::Close
     fn close(cx: &mut Cx<'_>, this: NetHandle) {
-        cx.srv.http_conns.remove(this);
+        if let Some(conn) = cx.srv.http_conns.remove(this) {
+            cx.srv.upload_quota.release(conn.held);
+        }
         cx.net.close(this);
     }
 
@@ -305,12 +363,16 @@ fn http_conn_loop_callback(cx: &mut Cx<'_>) {
 /// Whether this peer may store files: everybody, unless the configuration says otherwise.
 fn may_upload(cx: &Cx<'_>, this: NetHandle, request: &HttpRequest<'_>) -> bool {
     let limits = &cx.srv.upload_limits;
-    let has_secret = limits.secret.as_ref().is_none_or(|secret| {
+    let peer = cx.net.peer_addr(this);
+    has_secret(limits, request) && peer.is_none_or(|peer| limits.allow_ip.allows(peer.ip()))
+}
+
+/// Whether a request brings the secret, or none is asked for.
+fn has_secret(limits: &UploadLimits, request: &HttpRequest<'_>) -> bool {
+    limits.secret.as_ref().is_none_or(|secret| {
         let given = request.header("x-upload-secret").unwrap_or_default();
         constant_time_eq(given, secret.as_bytes())
-    });
-    let peer = cx.net.peer_addr(this);
-    has_secret && peer.is_none_or(|peer| limits.allow_ip.allows(peer.ip()))
+    })
 }
 
 /// The host that URLs of stored files begin with.
@@ -360,6 +422,9 @@ fn refused(error: UploadError) -> String {
         UploadError::FileTooLarge => {
             format!("{{\"error_code\":{code},\"error_msg\": \"上传文件过大\",\"url\":\"\"}}")
         }
+        UploadError::TooMany | UploadError::Busy => {
+            format!("{{\"error_code\":{code},\"error_msg\": \"上传过于频繁\",\"url\":\"\"}}")
+        }
         _ => format!(
             "{{\"error_code\":{code},\"error_msg\": \"格式错误\",\"path\":\"\",\"url\":\"\"}}"
         ),
@@ -392,14 +457,18 @@ impl Download {
     /// The head of the answer and the first piece of the file.
     ///
     /// C++: msfs/HttpConn.cpp CHttpTask::OnDownload
-    /// Differs: sent in pieces (F122), with ranges and validators; jpg is called image/jpeg, what
-    /// is no image a download, and nothing invites guessing (F9). Texts are whole (F124).
+    /// Differs: sent in pieces (F122), with ranges and validators; the type is that of the bytes,
+    /// not of the name, what is no image a download, and nothing invites guessing (F9). Texts are
+    /// whole (F124).
     fn run(self, files: &FileManager) -> Option<Answer> {
         let Ok(file) = files.open(&self.path) else {
             return Some(Answer::status(HttpStatus::NotFound, self.keep_alive));
         };
         let (size, etag) = (file.size(), file.etag().to_owned());
-        let (content_type, is_image) = content_type(&self.path);
+        let Ok(begin) = file.read(0, size.min(MAGIC_LEN as u64) as usize) else {
+            return Some(Answer::status(HttpStatus::NotFound, self.keep_alive));
+        };
+        let (content_type, is_image) = content_type(&begin);
         let range = match &self.if_range {
             Some(validator) if *validator != etag => Range::Whole,
             _ => self.range.as_deref().map_or(Range::Whole, |text| Range::parse(text, size)),
@@ -452,105 +521,4 @@ fn next_piece(mut bytes: Vec<u8>, rest: Rest, keep_alive: bool) -> Option<Answer
     let offset = offset + len;
     let rest = (offset < end).then_some(Rest { file, offset, end });
     Some(Answer { bytes, rest, keep_alive })
-}
-
-/// The type of a file by its extension, and whether browsers may show it.
-fn content_type(path: &std::path::Path) -> (&'static str, bool) {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match extension.to_ascii_lowercase().as_str() {
-        "jpg" | "jpeg" => ("image/jpeg", true),
-        "png" => ("image/png", true),
-        "gif" => ("image/gif", true),
-        _ => ("application/octet-stream", false),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::*;
-    use crate::base::http_parser_wrapper::HttpLimits;
-    use crate::msfs::{MsfsConfig, UploadLimits};
-    use crate::netlib::testing::TestBed;
-    use crate::netlib::tls::ClientListener;
-
-    fn bed(dir: &tempfile::TempDir) -> TestBed<Msfs> {
-        let config = MsfsConfig {
-            listen: ClientListener { hosts: "127.0.0.1".to_owned(), port: Some(0), tls: None },
-            base_dir: dir.path().to_owned(),
-            post_thread_count: std::num::NonZeroUsize::MIN,
-            get_thread_count: std::num::NonZeroUsize::MIN,
-            upload_limits: UploadLimits::default(),
-        };
-        let (_, srv, _) = Msfs::dispatch(&config).unwrap();
-        TestBed::new(srv)
-    }
-
-    fn request(bed: &mut TestBed<Msfs>, conn: NetHandle, text: &str) {
-        let limits = HttpLimits::default();
-        let (request, _) = HttpRequest::parse(text.as_bytes(), &limits).unwrap().unwrap();
-        HttpConn::handle_request(&mut bed.cx(), conn, &request).unwrap();
-    }
-
-    /// Waits for the worker, and queues what it has to say.
-    fn turn(bed: &mut TestBed<Msfs>, conn: NetHandle) {
-        while matches!(bed.srv.http_conns.get(conn).unwrap().state, State::Working) {
-            thread::yield_now();
-            http_conn_loop_callback(&mut bed.cx());
-        }
-    }
-
-    #[test]
-    fn f122_a_peer_that_does_not_read_holds_one_piece_and_leaves_in_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut bed = bed(&dir);
-        let path = bed.srv.files.upload_file(".jpg", &vec![7; 3 * CHUNK_SIZE + 9]).unwrap();
-        let conn = bed.accept::<HttpConn>();
-        request(&mut bed, conn, &format!("GET /{path} HTTP/1.1\r\n\r\n"));
-        for piece in [CHUNK_SIZE, CHUNK_SIZE, CHUNK_SIZE, 9] {
-            turn(&mut bed, conn);
-            let queued = bed.net.out_len(conn);
-            assert!((piece..piece + 400).contains(&queued), "{queued}");
-            // Nothing more is read as long as nothing is taken.
-            http_conn_loop_callback(&mut bed.cx());
-            assert_eq!(bed.net.out_len(conn), queued);
-            if piece > 9 {
-                bed.net.conn_mut(conn).unwrap().out.clear();
-                HttpConn::on_write_complete(&mut bed.cx(), conn);
-            }
-        }
-        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS - 1);
-        http_conn_timer_callback(&mut bed.cx());
-        assert!(bed.net.is_open(conn));
-        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS);
-        http_conn_timer_callback(&mut bed.cx());
-        assert!(!bed.net.is_open(conn) && bed.srv.http_conns.is_empty());
-    }
-
-    #[test]
-    fn a_connection_without_a_request_leaves_in_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut bed = bed(&dir);
-        let conn = bed.accept::<HttpConn>();
-        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS - 1);
-        http_conn_timer_callback(&mut bed.cx());
-        assert!(bed.net.is_open(conn));
-        bed.net.set_tick(HTTP_CONN_TIMEOUT_MS);
-        http_conn_timer_callback(&mut bed.cx());
-        assert!(!bed.net.is_open(conn));
-    }
-
-    #[test]
-    fn a_task_that_panics_closes_its_connection() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut bed = bed(&dir);
-        let conn = bed.accept::<HttpConn>();
-        HttpConn::hand_over(&mut bed.cx(), conn, PoolOf::Get, || panic!("on purpose"));
-        while bed.net.is_open(conn) {
-            thread::yield_now();
-            http_conn_loop_callback(&mut bed.cx());
-        }
-        assert!(bed.srv.http_conns.is_empty());
-    }
 }

@@ -13,12 +13,16 @@
 //! - [`range`]: the part of a file that a download wants.
 //! - [`file_manager`]: where files lie, and what they are called.
 //! - [`file_lin`]: one file.
+//! - [`content_type`]: what browsers are told of it.
+//! - [`upload_quota`]: how much everybody may store.
 
+pub mod content_type;
 pub mod file_lin;
 pub mod file_manager;
 pub mod http_conn;
 pub mod multipart;
 pub mod range;
+pub mod upload_quota;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +34,7 @@ use log::{info, warn};
 
 use crate::base::allow_list::AllowList;
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
-use crate::base::config_value::{HostList, Secret};
+use crate::base::config_value::{ConfigValue, HostList, Secret};
 use crate::base::signals::Signal;
 use crate::base::thread_pool::ThreadPool;
 use crate::netlib::open_files::raise_open_files_limit;
@@ -38,6 +42,9 @@ use crate::netlib::tls::ClientListener;
 use crate::netlib::{ConnLimits, ConnMap, EventDispatch, ListenOptions, ResponseList};
 use file_manager::{FILE_SIZE_MAX, FileManager};
 use http_conn::HttpConn;
+use upload_quota::{
+    QuotaLimits, UPLOAD_MB_IN_FLIGHT, UPLOAD_MB_PER_DAY, UPLOADS_PER_MINUTE, UploadQuota,
+};
 
 type Cx<'a> = crate::netlib::Cx<'a, Msfs>;
 
@@ -67,17 +74,43 @@ pub struct MsfsConfig {
     pub post_thread_count: NonZeroUsize,
     /// `GetThreadCount`: workers for downloads.
     pub get_thread_count: NonZeroUsize,
-    /// `UploadSecret` and `UploadAllowIP`.
+    /// `UploadSecret` and the like.
     pub upload_limits: UploadLimits,
 }
 
-/// Who may store files. The default lets everybody.
-#[derive(Clone, Debug, Default)]
+/// Whose uploads are not limited unless the configuration says otherwise: a db_proxy_server on the
+/// same machine stores the voice messages of all.
+const UNLIMITED_IP: &str = "127.0.0.0/8;::1";
+
+/// Who may store files, and how much. The default lets everybody.
+#[derive(Clone, Debug)]
 pub struct UploadLimits {
     /// What the header `X-Upload-Secret` has to say.
     pub secret: Option<String>,
     /// Where uploads may come from.
     pub allow_ip: AllowList,
+    /// Who has no quota. Who brings the secret has none either.
+    pub unlimited_ip: AllowList,
+    /// What the others have.
+    pub quota: QuotaLimits,
+}
+
+impl UploadLimits {
+    /// Reads `UploadSecret`, `UploadAllowIP`, `UploadUnlimitedIP`, `MaxUploadCntPerMinute`,
+    /// `MaxUploadMBPerDay` and `MaxUploadMBInFlight`.
+    fn read(config: &mut ConfigFileReader) -> Result<Self, ConfigError> {
+        let unlimited = config.get_opt("UploadUnlimitedIP")?;
+        Ok(Self {
+            secret: config.get_opt::<Secret>("UploadSecret")?.map(|secret| secret.0),
+            allow_ip: config.get_opt("UploadAllowIP")?.unwrap_or_default(),
+            unlimited_ip: unlimited.or_else(|| AllowList::parse(UNLIMITED_IP)).unwrap_or_default(),
+            quota: QuotaLimits::new(
+                config.get_or("MaxUploadCntPerMinute", UPLOADS_PER_MINUTE)?,
+                config.get_or("MaxUploadMBPerDay", UPLOAD_MB_PER_DAY)?,
+                config.get_or("MaxUploadMBInFlight", UPLOAD_MB_IN_FLIGHT)?,
+            ),
+        })
+    }
 }
 
 impl MsfsConfig {
@@ -98,10 +131,7 @@ impl MsfsConfig {
             base_dir: config.get::<String>("BaseDir")?.into(),
             post_thread_count: config.get("PostThreadCount")?,
             get_thread_count: config.get("GetThreadCount")?,
-            upload_limits: UploadLimits {
-                secret: config.get_opt::<Secret>("UploadSecret")?.map(|secret| secret.0),
-                allow_ip: config.get_opt("UploadAllowIP")?.unwrap_or_default(),
-            },
+            upload_limits: UploadLimits::read(config)?,
         })
     }
 }
@@ -119,6 +149,7 @@ pub struct Msfs {
     /// What workers have for connections.
     responses: ResponseList<http_conn::Response>,
     upload_limits: UploadLimits,
+    upload_quota: UploadQuota,
 }
 
 impl Msfs {
@@ -138,12 +169,18 @@ impl Msfs {
             get_thread_pool: ThreadPool::new("get", config.get_thread_count, GET_QUEUE_MAX)?,
             responses: dispatch.response_list(),
             upload_limits: config.upload_limits.clone(),
+            upload_quota: UploadQuota::new(config.upload_limits.quota),
         };
         let limits = ConnLimits { message_len_max: HTTP_UPLOAD_MAX as u32, ..ConnLimits::CLIENT };
         let options = ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(limits) };
         let addrs = config.listen.listen::<HttpConn>(&mut dispatch, &options)?;
         http_conn::init_http_conn(dispatch.net());
         Ok((dispatch, srv, addrs))
+    }
+
+    /// Bytes of uploads that are being received or wait to be stored.
+    pub fn upload_bytes_in_flight(&self) -> u64 {
+        self.upload_quota.in_flight()
     }
 }
 
@@ -215,6 +252,8 @@ mod tests {
         assert!(full.listen.tls.is_some());
         let limits = full.upload_limits;
         assert!(limits.secret.is_some());
+        assert_eq!(limits.quota, safe.upload_limits.quota, "the sample shows the defaults");
+        assert!(limits.unlimited_ip.allows("127.0.0.1".parse().unwrap()));
         assert!(!limits.allow_ip.allows("192.0.2.1".parse().unwrap()));
     }
 

@@ -51,6 +51,12 @@ pub enum UploadError {
     /// Not of letters and digits, or more than ten. New: the original made a path of it.
     #[error("the file type is no file extension")]
     BadType,
+    /// The address has uploaded too often or too much. New.
+    #[error("too many uploads from this address")]
+    TooMany,
+    /// Everybody together uploads too much. New.
+    #[error("too many uploads at the same time")]
+    Busy,
 }
 
 impl UploadError {
@@ -69,6 +75,8 @@ impl UploadError {
             Self::NoDot => 10,
             Self::FileNameTooLong => 11,
             Self::BadType => 12,
+            Self::TooMany => 13,
+            Self::Busy => 14,
         }
     }
 }

@@ -5,7 +5,7 @@ use log::warn;
 use super::Cx;
 use super::im_conn::{CloseReason, ConnHandler};
 use super::net_handle::NetHandle;
-use crate::base::http_parser_wrapper::{HttpError, HttpLimits, HttpRequest};
+use crate::base::http_parser_wrapper::{Coming, HttpError, HttpLimits, HttpRequest};
 use crate::base::http_response::{HTTP_CONTINUE, HttpResponse};
 use crate::base::im_pdu::{PduError, PduRef};
 
@@ -99,6 +99,19 @@ pub trait HttpHandler: ConnHandler<Framing = HttpFraming> {
         request: &HttpRequest<'_>,
     ) -> Result<(), HttpError>;
 
+    /// More of a request has arrived whose body is not complete yet. A class that cannot take all
+    /// the bodies that fit its limits refuses here, before it holds them.
+    ///
+    /// # Errors
+    /// As above.
+    fn handle_coming(
+        _cx: &mut Cx<'_, Self::Server>,
+        _this: NetHandle,
+        _coming: &Coming<'_>,
+    ) -> Result<(), HttpError> {
+        Ok(())
+    }
+
     /// The answer to a request that is refused; the connection closes after it. A class whose
     /// clients expect more than a status says it here.
     fn refusal(error: &HttpError) -> Vec<u8> {
@@ -120,12 +133,18 @@ impl<H: HttpHandler> Framing<H> for HttpFraming {
         while let Some(len_max) = cx.net.message_len_max(this) {
             let limits = HttpLimits { body_bytes_max: len_max as usize, ..HttpLimits::default() };
             let result = match HttpRequest::parse(&input[used..], &limits) {
-                Ok(None) => {
-                    if HttpRequest::awaits_continue(&input[used..], &limits) {
-                        cx.net.send(this, HTTP_CONTINUE);
-                    }
-                    break;
-                }
+                Ok(None) => match HttpRequest::coming(&input[used..], &limits) {
+                    Some(coming) => match H::handle_coming(cx, this, &coming) {
+                        Ok(()) => {
+                            if coming.awaits_continue {
+                                cx.net.send(this, HTTP_CONTINUE);
+                            }
+                            break;
+                        }
+                        Err(error) => Err(error),
+                    },
+                    None => break,
+                },
                 Ok(Some((request, length))) => {
                     used += length;
                     cx.net.stats.messages_in += 1;

@@ -150,7 +150,7 @@ fn a_picture_is_stored_and_fetched_on_one_connection() {
     let dir = tempfile::tempdir().unwrap();
     let server = msfs(&dir);
     let mut browser = Browser::new(&server);
-    let content = bytes(3 * CHUNK_SIZE + 17);
+    let content = [b"\x89PNG\r\n\x1a\n", &bytes(3 * CHUNK_SIZE + 17)[..]].concat();
     let stored = browser.upload("a_100x80.png", &content);
     let path = stored.path();
     assert_eq!(stored.header("content-type"), Some("text/html;charset=utf-8"));
@@ -271,7 +271,7 @@ fn part_of_a_file_can_be_fetched_and_what_is_known_need_not_be() {
     let dir = tempfile::tempdir().unwrap();
     let server = msfs(&dir);
     let mut browser = Browser::new(&server);
-    let content = bytes(2 * CHUNK_SIZE + 5);
+    let content = [b"\xff\xd8\xff", &bytes(2 * CHUNK_SIZE + 5)[..]].concat();
     let path = browser.upload("a.jpg", &content).path();
     let size = content.len();
     let part = browser.get(&path, &format!("Range: bytes=10-{}\r\n", CHUNK_SIZE + 20));
@@ -401,6 +401,119 @@ fn f9_uploads_can_need_a_secret_and_an_address() {
     let dir = tempfile::tempdir().unwrap();
     let server = msfs_with(&dir, "UploadAllowIP=192.0.2.1\n");
     assert_eq!(Browser::new(&server).post(BOUNDARY, "", &form).status(), "403");
+}
+
+#[test]
+fn f9_a_file_is_what_its_bytes_are_whatever_it_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = msfs(&dir);
+    let mut browser = Browser::new(&server);
+    for (name, content, content_type) in [
+        ("a.jpg", &b"<html><script>alert(1)</script>"[..], "application/octet-stream"),
+        ("a.html", b"<html>", "application/octet-stream"),
+        ("a.gif", b"", "application/octet-stream"),
+        ("a.png", b"\xff\xd8\xff\xe0", "image/jpeg"),
+        ("a.audio", b"GIF89a...", "image/gif"),
+    ] {
+        let path = browser.upload(name, content).path();
+        let is_picture = content_type.starts_with("image/");
+        for method in ["GET", "HEAD"] {
+            browser.send(format!("{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+            let head = browser.receive_head();
+            let reply = Reply { head, body: Vec::new() };
+            assert_eq!(reply.header("content-type"), Some(content_type), "{name}");
+            assert_eq!(reply.header("content-disposition").is_none(), is_picture);
+            if method == "GET" {
+                browser.0.read_exact(&mut vec![0; content.len()]).unwrap();
+            }
+        }
+    }
+}
+
+/// Nobody but the test is limited.
+const LIMITED: &str = "UploadUnlimitedIP=192.0.2.1\n";
+
+/// An upload that is refused, in the words clients know.
+#[track_caller]
+fn assert_refused(reply: &Reply, status: &str, code: u32) {
+    assert_eq!(reply.status(), status);
+    let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!((&json["error_code"], &json["url"]), (&code.into(), &"".into()));
+}
+
+#[test]
+fn f9_an_address_has_so_many_uploads_a_minute_and_downloads_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // A minute may end in between.
+    let server = msfs_with(&dir, &format!("{LIMITED}MaxUploadCntPerMinute=3\n"));
+    let mut browser = Browser::new(&server);
+    let path = browser.upload("a.jpg", b"x").path();
+    let mut refused = None;
+    for _ in 0..6 {
+        let reply = Browser::new(&server).upload("a.jpg", b"x");
+        if reply.status() != "200" {
+            refused = Some(reply);
+        }
+    }
+    assert_refused(&refused.unwrap(), "429", 13);
+    assert_eq!(browser.get(&path, "").body, b"x");
+    // Who is exempt, by address or by the secret, is not refused.
+    for (keys, header) in [
+        ("MaxUploadCntPerMinute=3\n", ""),
+        (
+            "MaxUploadCntPerMinute=3\nUploadUnlimitedIP=192.0.2.1\nUploadSecret=s3cret\n",
+            "X-Upload-Secret: s3cret\r\n",
+        ),
+    ] {
+        let server = msfs_with(&dir, keys);
+        let mut browser = Browser::new(&server);
+        for _ in 0..12 {
+            browser.post(BOUNDARY, header, &form("a.jpg", b"x")).path();
+        }
+    }
+}
+
+#[test]
+fn f9_an_address_has_so_many_bytes_a_day_and_is_told_before_it_sends_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = msfs_with(&dir, &format!("{LIMITED}MaxUploadMBPerDay=1\n"));
+    let mut browser = Browser::new(&server);
+    browser.upload("a.jpg", &bytes(700_000)).path();
+    let mut other = Browser::new(&server);
+    other.send(
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=B\r\n\
+          Content-Length: 700000\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let reply = other.receive();
+    assert_refused(&reply, "429", 13);
+    assert_eq!(other.receive_rest(), b"");
+    browser.upload("a.jpg", &bytes(200_000)).path();
+}
+
+#[test]
+fn f9_all_uploads_together_have_a_limit_of_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = msfs_with(&dir, &format!("{LIMITED}MaxUploadMBInFlight=1\n"));
+    let part = [&b"--B\r\n"[..], &bytes(600_000)].concat();
+    let half_an_upload = || {
+        let mut browser = Browser::new(&server);
+        browser.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4000000\r\n\r\n");
+        browser.send(&part);
+        browser
+    };
+    let held = || server.look(|srv: &Msfs| srv.upload_bytes_in_flight());
+    let first = half_an_upload();
+    while held() != part.len() as u64 {
+        thread::yield_now();
+    }
+    let mut second = half_an_upload();
+    assert_refused(&second.receive(), "503", 14);
+    drop(first);
+    while held() != 0 {
+        thread::yield_now();
+    }
+    Browser::new(&server).upload("a.jpg", &bytes(600_000)).path();
+    assert_eq!(held(), 0);
 }
 
 #[test]
