@@ -14,7 +14,9 @@ use crate::base::md5::md5_hex;
 use crate::base::public_define::CLIENT_VERSION_PREFIX;
 use crate::pb::base_define::{ClientType, KickReasonType, ResultType, UserInfo, UserStatType};
 use crate::pb::cmd::*;
-use crate::pb::login::{ImLoginReq, ImLoginRes, ImLogoutReq, ImLogoutRsp};
+use crate::pb::login::{
+    ImLoginReq, ImLoginRes, ImLogoutReq, ImLogoutRsp, ImRegistReq, ImRegistRes,
+};
 use crate::pb::message::ImMsgDataAck;
 
 /// How long an answer may take unless [`Client::set_timeout`] says otherwise.
@@ -167,6 +169,32 @@ impl Client {
         let user = logged_in(res)?;
         self.core.set_user_id(user.user_id);
         Ok(user)
+    }
+
+    /// Makes an account, before the login and with its name and password, and tells its id. `nick`
+    /// is how others see him; nothing stands for the login name. Few servers allow it, and those
+    /// that do not answer nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`]: somebody has the name, or the server does not like it.
+    /// [`ClientError::TimedOut`]: the server allows nobody to register.
+    pub fn register(&mut self, login: &Login, nick: &str) -> Result<u32, ClientError> {
+        let req = ImRegistReq {
+            user_name: login.name.clone(),
+            password: login.password_md5.clone(),
+            nick: Some(nick.to_owned()),
+            ..ImRegistReq::default()
+        };
+        let res: ImRegistRes = self.ask(CID_LOGIN_REQ_REGIST, &req, CID_LOGIN_RES_REGIST)?;
+        match res.user_id {
+            Some(user_id) if res.result_code == i32::from(ResultType::RefuseReasonNone) => {
+                Ok(user_id)
+            }
+            _ => {
+                let code = res.result_code.unsigned_abs();
+                Err(ClientError::Refused { what: res.result_string.unwrap_or_default(), code })
+            }
+        }
     }
 
     /// Says farewell. A server also notices when a connection just ends.

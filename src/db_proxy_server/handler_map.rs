@@ -2,7 +2,7 @@
 
 use super::business::{
     Answer, Business, depart_action, file_action, group_action, login, message_content,
-    message_counter, recent_session, user_action,
+    message_counter, recent_session, regist, user_action,
 };
 use crate::base::im_pdu::PduRef;
 use crate::pb::cmd::*;
@@ -18,6 +18,8 @@ pub type PduHandler = fn(&Business, PduRef<'_>) -> Answer;
 pub fn handler(command_id: u16) -> Option<PduHandler> {
     Some(match command_id {
         CID_OTHER_VALIDATE_REQ => login::do_login,
+        // Of the later variant, whose db_proxy_server does not know it either.
+        CID_LOGIN_REQ_REGIST => regist::do_regist,
         CID_LOGIN_REQ_PUSH_SHIELD => user_action::do_push_shield,
         CID_LOGIN_REQ_QUERY_PUSH_SHIELD => user_action::do_query_push_shield,
         CID_BUDDY_LIST_RECENT_CONTACT_SESSION_REQUEST => recent_session::get_recent_session,

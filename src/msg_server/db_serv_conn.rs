@@ -167,6 +167,7 @@ impl PduHandler for DbServConn {
             // Its arrival is all there is to it.
             CID_OTHER_HEARTBEAT => {}
             CID_OTHER_VALIDATE_RSP => msg_conn::handle_validate_response(cx, pdu)?,
+            CID_LOGIN_RES_REGIST => msg_conn::handle_regist_response(cx, pdu)?,
             // The client was answered at once.
             CID_LOGIN_RES_DEVICETOKEN => {}
             CID_LOGIN_RES_PUSH_SHIELD

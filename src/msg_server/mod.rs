@@ -82,6 +82,8 @@ pub struct MsgServerConfig {
     pub max_conn_cnt: u32,
     /// `MaxMsgCntPerSecond`: messages one client may send in a second; 0 for any number.
     pub max_msg_cnt_per_second: u32,
+    /// `AllowRegister`: whether clients may make accounts.
+    pub allow_register: bool,
     /// `aesKey`: the key of message texts, 32 bytes that every client knows.
     pub aes_key: String,
     /// `DBServerIP<n>`, `DBServerPort<n>`: at least one.
@@ -124,6 +126,7 @@ impl MsgServerConfig {
             max_conn_cnt: config.get("MaxConnCnt")?,
             max_msg_cnt_per_second: config
                 .get_or("MaxMsgCntPerSecond", msg_conn::MAX_MSG_CNT_PER_SECOND)?,
+            allow_register: config.get_or("AllowRegister", false)?,
             aes_key: config.get("aesKey")?,
             db_servers,
             concurrent_db_conn_cnt: config.get_or("ConcurrentDBConnCnt", default_conns)?,
@@ -145,6 +148,7 @@ pub struct MsgServer {
     listen_port: u16,
     max_conn_cnt: u32,
     max_msg_cnt_per_second: u32,
+    allow_register: bool,
     host_name: String,
     /// Tells this msg_server from all others.
     server_id: u32,
@@ -188,6 +192,7 @@ impl MsgServer {
             listen_port: config.listen.port.unwrap_or_default(),
             max_conn_cnt: config.max_conn_cnt,
             max_msg_cnt_per_second: config.max_msg_cnt_per_second,
+            allow_register: config.allow_register,
             host_name: host_name(),
             server_id: RandomState::new().hash_one(&config.listen.hosts) as u32,
             clock,

@@ -2,6 +2,7 @@
 
 mod login;
 mod message;
+mod regist;
 mod request;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::pb::server::{ImUserCntUpdate, ImUserStatusUpdate};
 use login::LoginResult;
 pub(super) use login::{handle_validate_response, refuse_waiting_logins};
 pub(super) use message::session_type;
+pub(super) use regist::handle_regist_response;
 pub(super) use request::relay_to_db;
 
 /// How often time-outs are looked at.
@@ -97,6 +99,8 @@ enum State {
     New,
     /// db_proxy_server is asked.
     Validating { db_conn: NetHandle, seq_num: u16, login_name: Box<str> },
+    /// db_proxy_server is asked to make an account.
+    Registering { db_conn: NetHandle, seq_num: u16, user_name: Box<str> },
     /// Logged in.
     Open,
     /// Has to go, and is heard no more.
@@ -198,13 +202,14 @@ impl PduHandler for MsgConn {
             (State::Kicked, _) => debug!("conn={this} cmd={command_id:#06x} ignored: kicked"),
             (State::Open, _) => return Self::handle_open_pdu(cx, this, pdu),
             (State::New, CID_LOGIN_REQ_USERLOGIN) => Self::handle_login_request(cx, this, pdu)?,
-            (State::New | State::Validating { .. }, CID_LOGIN_REQ_REGIST) => {
-                debug!("conn={this} registration ignored");
+            (State::New, CID_LOGIN_REQ_REGIST) if cx.srv.allow_register => {
+                Self::handle_regist_request(cx, this, pdu)?;
             }
-            (State::Validating { .. }, CID_LOGIN_REQ_USERLOGIN) => {
+            (_, CID_LOGIN_REQ_REGIST) => debug!("conn={this} registration ignored"),
+            (State::Validating { .. } | State::Registering { .. }, CID_LOGIN_REQ_USERLOGIN) => {
                 debug!("conn={this} second login ignored");
             }
-            (State::New | State::Validating { .. }, _) => {
+            (State::New | State::Validating { .. } | State::Registering { .. }, _) => {
                 return Err(PduError::Refused { command_id, reason: "before the login" });
             }
         }
@@ -349,9 +354,13 @@ impl MsgConn {
             State::Validating { .. } if age > TIMEOUT_WAIT_LOGIN_RESPONSE_MS => {
                 Self::refuse_login(cx, this, LoginResult::NO_DB_SERVER);
             }
+            State::Registering { .. } if age > TIMEOUT_WAIT_LOGIN_RESPONSE_MS => {
+                Self::refuse_regist(cx, this);
+                Self::close(cx, this);
+            }
             State::Kicked if age > KICK_GRACE_MS => Self::close(cx, this),
             State::Open => Self::check_send_list(cx, this),
-            State::New | State::Validating { .. } | State::Kicked => {}
+            State::New | State::Validating { .. } | State::Registering { .. } | State::Kicked => {}
         }
     }
 

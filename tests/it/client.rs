@@ -228,6 +228,25 @@ fn groups_are_made_changed_and_talked_in() {
 }
 
 #[test]
+fn f140_who_registers_logs_in_and_is_known_to_his_colleagues() {
+    for site in [Site::new(1), Site::on_servers(1, "client_register", 42)] {
+        let server = site.msg_server_with("AllowRegister=1\n");
+        let mut one = log_in(server.addrs[0], 1, WINDOWS);
+        let connect = || Client::connect(&server.addrs[0].to_string(), AES_KEY).unwrap();
+        let (login, mut client) = (Login::new("Zoë O'Hara", "s3cret"), connect());
+        let user_id = client.register(&login, "Zoë").unwrap();
+        assert_eq!(client.login(&login).unwrap().user_id, user_id);
+        one.send_text(Session::User(user_id), "welcome").unwrap();
+        assert_eq!(hear(&mut client).text(), Some("welcome"));
+        let (_, all) = one.all_users(0).unwrap();
+        let found = all.iter().find(|user| user.user_id == user_id).unwrap();
+        assert_eq!(found.user_nick_name, "Zoë");
+        let again = connect().register(&Login::new("Zoë O'Hara", "other"), "").unwrap_err();
+        assert!(matches!(again, ClientError::Refused { code: 6, .. }), "{again}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_refused_and_what_is_unknown_ignored() {
     on_each_site("client_refusals", 54, |site, a, b| {
         let mut one = log_in(a.addrs[0], 1, WINDOWS);

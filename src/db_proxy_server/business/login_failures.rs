@@ -46,9 +46,13 @@ pub(super) struct Failures(BTreeMap<(u32, String), usize>);
 impl Failures {
     /// Whether another attempt from there is not even looked at.
     pub(super) fn are_too_many(&self, origin: &str) -> bool {
-        let from_there = self.0.iter().filter(|((_, from), _)| from == origin);
-        from_there.map(|(_, count)| count).sum::<usize>() > FAILURES_MAX
+        self.count_from(origin) > FAILURES_MAX
             || self.0.values().sum::<usize>() > FAILURES_PER_NAME_MAX
+    }
+
+    /// How many there are from one place.
+    fn count_from(&self, origin: &str) -> usize {
+        self.0.iter().filter(|((_, from), _)| from == origin).map(|(_, count)| count).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -69,6 +73,9 @@ fn key(name: &str) -> String {
     format!("login_failures_{name}")
 }
 
+/// The same for attempts to register, which all count under one name.
+const REGISTRATIONS: &str = "registrations";
+
 fn field(minute: u32, origin: &str) -> String {
     format!("{minute} {origin}").trim_end().to_owned()
 }
@@ -84,7 +91,11 @@ pub(super) fn of_known(
     name: &str,
     now: u32,
 ) -> Result<Failures, HandlerError> {
-    let fields = business.cache.cache_conn(TOKEN)?.hget_all(&key(name))?;
+    counted(business, &key(name), now)
+}
+
+fn counted(business: &Business, key: &str, now: u32) -> Result<Failures, HandlerError> {
+    let fields = business.cache.cache_conn(TOKEN)?.hget_all(key)?;
     let count = |(field, count): (&String, &String)| {
         Some((parse(field)?, count.parse().unwrap_or_default()))
     };
@@ -100,9 +111,24 @@ pub(super) fn add_known(
     origin: &str,
     now: u32,
 ) -> Result<(), HandlerError> {
+    add(business, &key(name), origin, now)
+}
+
+/// Counts an attempt to register, and tells how many there were from the same place.
+pub(super) fn count_registration(
+    business: &Business,
+    origin: &str,
+    now: u32,
+) -> Result<usize, HandlerError> {
+    add(business, REGISTRATIONS, origin, now)?;
+    Ok(counted(business, REGISTRATIONS, now)?.count_from(origin))
+}
+
+fn add(business: &Business, key: &str, origin: &str, now: u32) -> Result<(), HandlerError> {
     let mut cache = business.cache.cache_conn(TOKEN)?;
-    cache.hincr_by(&key(name), &field(now / MINUTE_S, origin), 1)?;
-    forget_known(business, name, |minute, _| !is_fresh(minute, now))
+    cache.hincr_by(key, &field(now / MINUTE_S, origin), 1)?;
+    drop(cache);
+    forget(business, key, |minute, _| !is_fresh(minute, now))
 }
 
 /// A login from there succeeded. What failed elsewhere still counts: its owner may be somebody
@@ -125,10 +151,18 @@ fn forget_known(
     name: &str,
     which: impl Fn(u32, &str) -> bool,
 ) -> Result<(), HandlerError> {
+    forget(business, &key(name), which)
+}
+
+fn forget(
+    business: &Business,
+    key: &str,
+    which: impl Fn(u32, &str) -> bool,
+) -> Result<(), HandlerError> {
     let mut cache = business.cache.cache_conn(TOKEN)?;
-    for field in cache.hget_all(&key(name))?.into_keys() {
+    for field in cache.hget_all(key)?.into_keys() {
         if parse(&field).is_none_or(|(minute, origin)| which(minute, &origin)) {
-            cache.hdel(&key(name), &field)?;
+            cache.hdel(key, &field)?;
         }
     }
     Ok(())

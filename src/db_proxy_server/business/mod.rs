@@ -25,6 +25,7 @@ pub mod password;
 pub mod quiet_hours;
 pub mod recent_session;
 pub mod refusal;
+pub mod regist;
 pub mod relation_model;
 pub mod session_model;
 pub mod sync_center;

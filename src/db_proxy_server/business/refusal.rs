@@ -5,6 +5,7 @@
 
 use super::{Answer, reply};
 use crate::base::im_pdu::PduRef;
+use crate::pb::base_define::ResultType;
 use crate::pb::buddy::*;
 use crate::pb::cmd::*;
 use crate::pb::group::*;
@@ -26,6 +27,7 @@ pub const INTERNAL_ERROR: (u32, &str) = (2, "服务端内部错误");
 pub fn refusal(pdu: PduRef<'_>) -> Answer {
     match pdu.command_id() {
         CID_OTHER_VALIDATE_REQ => of_login(pdu),
+        CID_LOGIN_REQ_REGIST => of_regist(pdu),
         CID_LOGIN_REQ_PUSH_SHIELD => of_push_shield(pdu),
         CID_LOGIN_REQ_QUERY_PUSH_SHIELD => of_query_push_shield(pdu),
         CID_BUDDY_LIST_REMOVE_SESSION_REQ => of_remove_session(pdu),
@@ -50,6 +52,18 @@ fn of_login(pdu: PduRef<'_>) -> Answer {
         attach_data: msg.attach_data,
     };
     reply(SID_OTHER, CID_OTHER_VALIDATE_RSP, pdu, &answer)
+}
+
+fn of_regist(pdu: PduRef<'_>) -> Answer {
+    let msg: ImRegistReq = pdu.decode()?;
+    let answer = ImRegistRes {
+        user_name: msg.user_name,
+        result_code: ResultType::RefuseReasonNoDbServer.into(),
+        result_string: Some(INTERNAL_ERROR.1.to_owned()),
+        user_id: None,
+        attach_data: msg.attach_data,
+    };
+    reply(SID_LOGIN, CID_LOGIN_RES_REGIST, pdu, &answer)
 }
 
 fn of_push_shield(pdu: PduRef<'_>) -> Answer {

@@ -113,7 +113,7 @@ impl Bed {
     }
 
     /// As an msg_server of the original has it checked.
-    fn login(&self, name: &str, password: &str) -> ImValidateRsp {
+    pub(super) fn login(&self, name: &str, password: &str) -> ImValidateRsp {
         self.login_with(name, password, b"mine")
     }
 
@@ -505,6 +505,7 @@ fn s21_a_user_is_made_with_all_his_values() {
         depart_id: 7,
         phone: "+49 1".to_owned(),
         email: "a@b".to_owned(),
+        avatar: "/g0/a.png".to_owned(),
         password: StoredPassword::new(&md5_hex(b"secret"), PasswordForm::Md5).unwrap(),
     };
     let insert = || insert_user(&mut *bed.business.master().unwrap(), &user, NOW);
@@ -517,6 +518,7 @@ fn s21_a_user_is_made_with_all_his_values() {
         ("Alice", 2, 7)
     );
     assert_eq!((info.user_tel.as_str(), info.email.as_str(), info.status), ("+49 1", "a@b", 0));
+    assert_eq!(info.avatar_url, "/g0/a.png");
     assert_eq!((found.created, found.updated, found.push_shield), (NOW, NOW, false));
     assert!(user_of_name(&bed.business, "Alice").unwrap().is_none(), "names are compared exactly");
     assert_eq!(bed.login("alice", "secret").result_code, 0);

@@ -30,6 +30,8 @@ pub const NICK_CHARS_MAX: usize = 32;
 pub const PHONE_CHARS_MAX: usize = 32;
 /// See [`NAME_CHARS_MAX`].
 pub const EMAIL_CHARS_MAX: usize = 64;
+/// See [`NAME_CHARS_MAX`].
+pub const AVATAR_CHARS_MAX: usize = 255;
 
 const COLUMNS: &str =
     "id, sex, nick, avatar, departId, email, name, phone, domain, status, sign_info, updated";
@@ -168,8 +170,42 @@ pub struct NewUser {
     pub phone: String,
     /// Mail address, may be empty.
     pub email: String,
+    /// Where his picture is, may be empty.
+    pub avatar: String,
     /// What is stored of his password.
     pub password: StoredPassword,
+}
+
+impl NewUser {
+    /// All that is wrong with his texts.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        for (what, text, chars_max) in [
+            ("name", &self.name, NAME_CHARS_MAX),
+            ("nick", &self.nick, NICK_CHARS_MAX),
+            ("phone", &self.phone, PHONE_CHARS_MAX),
+            ("email", &self.email, EMAIL_CHARS_MAX),
+            ("avatar", &self.avatar, AVATAR_CHARS_MAX),
+        ] {
+            if text.chars().count() > chars_max {
+                mistakes.push(format!("{what} has more than {chars_max} characters"));
+            }
+            if text.contains(char::is_control) {
+                mistakes.push(format!("{what} has control characters in it"));
+            }
+        }
+        if self.name.is_empty() {
+            mistakes.push("name is empty".to_owned());
+        } else if self.name.trim() != self.name {
+            mistakes.push("name has blanks around it".to_owned());
+        } else if self.name.bytes().all(|byte| byte.is_ascii_digit()) {
+            mistakes.push("name is a number, which is taken for an id".to_owned());
+        }
+        if !self.email.is_empty() && !self.email.contains('@') {
+            mistakes.push(format!("email {} has no @", self.email));
+        }
+        mistakes
+    }
 }
 
 /// Makes a user and gives his id. A name that somebody has is [`DbError::Duplicate`].
@@ -178,7 +214,8 @@ pub struct NewUser {
 /// Differs: as many values as columns, an id of the database's choice, and a password (S21).
 pub fn insert_user(conn: &mut dyn DbConn, user: &NewUser, now: u32) -> Result<u32, DbError> {
     let sql = "insert into IMUser (sex, nick, name, phone, email, departId, status, created, \
-               updated, password, salt, passwordHash) values (?,?,?,?,?,?,?,?,?,?,?,?)";
+               updated, password, salt, passwordHash, avatar) \
+               values (?,?,?,?,?,?,?,?,?,?,?,?,?)";
     let values = [
         user.sex.into(),
         user.nick.as_str().into(),
@@ -192,6 +229,7 @@ pub fn insert_user(conn: &mut dyn DbConn, user: &NewUser, now: u32) -> Result<u3
         user.password.md5.as_str().into(),
         user.password.salt.as_str().into(),
         user.password.argon2id.as_str().into(),
+        user.avatar.as_str().into(),
     ];
     conn.execute_update(sql, &values)?;
     u32::try_from(conn.insert_id()).map_err(|_| DbError::BadValue { column: "id".to_owned() })

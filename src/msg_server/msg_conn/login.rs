@@ -188,7 +188,7 @@ impl MsgConn {
 
 /// The attach data of a login: who asks, and from where, so that db_proxy_server can tell one who
 /// guesses passwords from the owner of the name (F11).
-fn login_attach(cx: &Cx<'_>, this: NetHandle) -> Vec<u8> {
+pub(super) fn login_attach(cx: &Cx<'_>, this: NetHandle) -> Vec<u8> {
     let origin = cx.net.peer_addr(this).map(|addr| address_class(addr.ip())).unwrap_or_default();
     PduAttachData::new(ATTACH_TYPE_HANDLE, this.to_u32(), origin.as_bytes()).encode()
 }
@@ -226,14 +226,16 @@ pub(in crate::msg_server) fn handle_validate_response(
     Ok(())
 }
 
-/// Refuses the logins that a lost db_proxy_server does not answer any more (F80).
+/// Refuses the logins and registrations that a lost db_proxy_server does not answer any more (F80).
 pub(in crate::msg_server) fn refuse_waiting_logins(cx: &mut Cx<'_>, lost: NetHandle) {
     let waits = |conn: &MsgConn| match &conn.state {
-        State::Validating { db_conn, .. } => *db_conn == lost,
+        State::Validating { db_conn, .. } | State::Registering { db_conn, .. } => *db_conn == lost,
         State::New | State::Open | State::Kicked => false,
     };
     let conns = cx.srv.msg_conns.iter().filter(|(_, conn)| waits(conn));
     for conn in conns.map(|(conn, _)| conn).collect::<Vec<_>>() {
+        // Each does nothing where the other waits.
         MsgConn::refuse_login(cx, conn, LoginResult::NO_DB_SERVER);
+        MsgConn::refuse_regist(cx, conn);
     }
 }

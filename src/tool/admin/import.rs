@@ -13,9 +13,7 @@ use super::depart::check_name;
 use super::{departs, find_depart, plain, stored};
 use crate::db_proxy_server::business::Business;
 use crate::db_proxy_server::business::depart_model;
-use crate::db_proxy_server::business::user_model::{
-    self, EMAIL_CHARS_MAX, NAME_CHARS_MAX, NICK_CHARS_MAX, NewUser, PHONE_CHARS_MAX,
-};
+use crate::db_proxy_server::business::user_model::{self, NewUser};
 use crate::storage::{DbError, Transaction};
 use crate::tool::output::Output;
 use crate::tool::progress::progress;
@@ -44,32 +42,16 @@ pub(super) struct Person {
 impl Person {
     /// The user he will be, without department and password, or all that is wrong with him.
     pub(super) fn check(&self) -> Result<NewUser, Vec<String>> {
-        let mut mistakes = Vec::new();
         let nick = if self.nick.is_empty() { &self.name } else { &self.nick };
-        for (what, text, chars_max) in [
-            ("name", &self.name, NAME_CHARS_MAX),
-            ("nick", nick, NICK_CHARS_MAX),
-            ("phone", &self.phone, PHONE_CHARS_MAX),
-            ("email", &self.email, EMAIL_CHARS_MAX),
-        ] {
-            if text.chars().count() > chars_max {
-                mistakes.push(format!("{what} has more than {chars_max} characters"));
-            }
-            if text.contains(char::is_control) {
-                mistakes.push(format!("{what} has control characters in it"));
-            }
-        }
-        if self.name.is_empty() {
-            mistakes.push("name is empty".to_owned());
-        } else if self.name.trim() != self.name {
-            mistakes.push("name has blanks around it".to_owned());
-        } else if self.name.bytes().all(|byte| byte.is_ascii_digit()) {
-            mistakes.push("name is a number, which is taken for an id".to_owned());
-        }
-        if !self.email.is_empty() && !self.email.contains('@') {
-            mistakes.push(format!("email {} has no @", self.email));
-        }
-        let sex = match self.sex.to_ascii_lowercase().as_str() {
+        let mut user = NewUser {
+            name: self.name.clone(),
+            nick: nick.clone(),
+            phone: self.phone.clone(),
+            email: self.email.clone(),
+            ..NewUser::default()
+        };
+        let mut mistakes = user.mistakes();
+        user.sex = match self.sex.to_ascii_lowercase().as_str() {
             "" | "0" | "unknown" => 0,
             "1" | "m" | "male" | "男" => 1,
             "2" | "f" | "female" | "女" => 2,
@@ -78,17 +60,7 @@ impl Person {
                 0
             }
         };
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
-        Ok(NewUser {
-            name: self.name.clone(),
-            nick: nick.clone(),
-            sex,
-            phone: self.phone.clone(),
-            email: self.email.clone(),
-            ..NewUser::default()
-        })
+        if mistakes.is_empty() { Ok(user) } else { Err(mistakes) }
     }
 }
 
