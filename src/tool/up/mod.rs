@@ -9,6 +9,7 @@
 mod demo;
 mod layout;
 mod ports;
+mod rotating_log;
 pub mod status;
 mod supervisor;
 

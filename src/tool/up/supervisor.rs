@@ -1,11 +1,11 @@
 //! Processes that are started in order, started again when they die, and stopped in order.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -15,6 +15,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::layout::Service;
+use super::rotating_log::{LOG_LEN_MAX, RotatingLog};
 use crate::base::service_manager::NOTIFY_SOCKET;
 use crate::tool::bench::now;
 
@@ -35,9 +36,6 @@ const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Lines of its log that are shown when a server does not start.
 const LAST_WORDS: usize = 8;
-
-/// A log is renamed to `.old` when it has become larger than this at a start.
-const LOG_LEN_MAX: u64 = 16 << 20;
 
 /// What the supervisor waits for.
 #[derive(Debug)]
@@ -162,7 +160,7 @@ impl Supervisor {
             .spawn()
             .with_context(|| program.display().to_string())?;
         fs::write(directory.join("pid"), child.id().to_string())?;
-        let log = open_log(&self.logs.join(format!("{name}.log")))?;
+        let log = RotatingLog::open(self.logs.join(format!("{name}.log")), LOG_LEN_MAX)?;
         let lines = child.stderr.take().context("a pipe was asked for")?;
         let words = keep_log(name, lines, log, self.echo);
         supervised.running = Some(Running { child, since: now(), words });
@@ -266,19 +264,11 @@ fn signal(child: &Child, signal: Signal) {
     }
 }
 
-fn open_log(path: &Path) -> anyhow::Result<File> {
-    let context = || path.display().to_string();
-    if fs::metadata(path).is_ok_and(|meta| meta.len() > LOG_LEN_MAX) {
-        fs::rename(path, path.with_extension("log.old")).with_context(context)?;
-    }
-    OpenOptions::new().create(true).append(true).open(path).with_context(context)
-}
-
 /// Writes what a server says to its log, and remembers the last of it.
 fn keep_log(
     name: &'static str,
     lines: impl io::Read + Send + 'static,
-    mut log: File,
+    mut log: RotatingLog,
     echo: bool,
 ) -> thread::JoinHandle<VecDeque<String>> {
     thread::spawn(move || {
@@ -286,7 +276,7 @@ fn keep_log(
         for line in BufReader::new(lines).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
             // A full disk must not stop the server, which would wait for somebody to read this.
-            let _ = writeln!(log, "{line}");
+            log.write_line(&line);
             if echo {
                 let _ = writeln!(io::stderr(), "{name:<16}{line}");
             }
