@@ -66,11 +66,29 @@ impl Process {
     #[track_caller]
     pub fn wait_for_line(&self, text: &str) -> String {
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?}"));
+            let line = self.next_line(text);
             if line.contains(text) {
                 return line;
             }
         }
+    }
+
+    /// The lines before the next one that contains this.
+    #[track_caller]
+    pub fn lines_before(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let line = self.next_line(text);
+            if line.contains(text) {
+                return lines;
+            }
+            lines.push(line);
+        }
+    }
+
+    #[track_caller]
+    fn next_line(&self, text: &str) -> String {
+        self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {text:?}"))
     }
 
     /// As `kill -HUP`.

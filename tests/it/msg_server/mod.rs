@@ -1,6 +1,7 @@
 //! Several msg_servers with route_server, login_server and db_proxy_server, all over sockets.
 
 mod faults;
+mod log;
 mod reload;
 mod soak;
 mod talkers;
