@@ -22,6 +22,9 @@ pub const OFFLINE_QUOTA_MB: u32 = 100 * 1024;
 /// largest files fit.
 pub const OFFLINE_USER_QUOTA_MB: u32 = 10 * 1024;
 
+/// MiB of the disk that offline files leave free, unless the configuration says otherwise.
+pub const DISK_RESERVE_MB: u32 = 256;
+
 /// Days that a file waits for its receiver, unless the configuration says otherwise.
 pub const OFFLINE_FILE_DAYS: u16 = 30;
 
@@ -38,6 +41,8 @@ pub struct OfflineLimits {
     pub total_bytes_max: u64,
     /// `OfflineUserQuotaMB`, in bytes; 0 for any number.
     pub user_bytes_max: u64,
+    /// `DiskReserveMB`, in bytes: what is left free on the disk.
+    pub reserve_bytes: u64,
     /// `OfflineFileDays`, in seconds; 0 for ever.
     pub age_max: u32,
     /// `FetchedFileHours`, in seconds.
@@ -63,7 +68,8 @@ pub struct FileServerConfig {
     pub task_timeout: u32,
     /// `OfflineFileDir`.
     pub offline_file_dir: PathBuf,
-    /// `OfflineQuotaMB`, `OfflineUserQuotaMB`, `OfflineFileDays`, `FetchedFileHours`.
+    /// `OfflineQuotaMB`, `OfflineUserQuotaMB`, `DiskReserveMB`, `OfflineFileDays`,
+    /// `FetchedFileHours`.
     pub offline_limits: OfflineLimits,
     /// `DiskThreadCount`.
     pub disk_thread_count: NonZeroUsize,
@@ -79,6 +85,7 @@ impl FileServerConfig {
         let offline_limits = OfflineLimits {
             total_bytes_max: bytes(config.get_or("OfflineQuotaMB", OFFLINE_QUOTA_MB)?),
             user_bytes_max: bytes(config.get_or("OfflineUserQuotaMB", OFFLINE_USER_QUOTA_MB)?),
+            reserve_bytes: bytes(config.get_or("DiskReserveMB", DISK_RESERVE_MB)?),
             age_max: u32::from(config.get_or("OfflineFileDays", OFFLINE_FILE_DAYS)?)
                 .saturating_mul(24 * 3600),
             fetched_age_max: u32::from(config.get_or("FetchedFileHours", FETCHED_FILE_HOURS)?)

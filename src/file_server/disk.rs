@@ -7,6 +7,7 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use log::{debug, error, info, warn};
 
@@ -23,12 +24,19 @@ use crate::pb::base_define::ClientFileState;
 /// whose job finds no room fails.
 pub const QUEUE_MAX: NonZeroUsize = NonZeroUsize::new(2 * CONN_MAX).expect("a number from 1");
 
+/// How often the free space of the disk is looked at. What is announced meanwhile counts as used.
+const MEASURE_INTERVAL_MS: u64 = 1_000;
+
 /// Workers, and the directory they work on.
 #[derive(Debug)]
 pub(super) struct Disk {
     pool: ThreadPool,
     files: Arc<OfflineFiles>,
     responses: ResponseList<Response>,
+    /// Free bytes when last looked at.
+    free_space: Arc<AtomicU64>,
+    /// A worker is looking.
+    measuring: Arc<AtomicBool>,
 }
 
 impl Disk {
@@ -40,7 +48,33 @@ impl Disk {
         let files = OfflineFiles::open(&config.offline_file_dir)?;
         let stored = files.scan()?;
         let pool = ThreadPool::new("disk", config.disk_thread_count, QUEUE_MAX)?;
-        Ok((Self { pool, files: Arc::new(files), responses }, stored))
+        let free_space = Arc::new(AtomicU64::new(files.free_space()?));
+        let (files, measuring) = (Arc::new(files), Arc::default());
+        Ok((Self { pool, files, responses, free_space, measuring }, stored))
+    }
+
+    /// Free bytes of the disk, a moment ago.
+    pub(super) fn free_space(&self) -> u64 {
+        self.free_space.load(Ordering::Relaxed)
+    }
+
+    /// Has a worker look how much is free: a disk that hangs must not hold up the loop.
+    fn measure(&self) {
+        if self.measuring.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (files, free_space) = (Arc::clone(&self.files), Arc::clone(&self.free_space));
+        let measuring = Arc::clone(&self.measuring);
+        let job = move || {
+            match files.free_space() {
+                Ok(free) => free_space.store(free, Ordering::Relaxed),
+                Err(error) => warn!("how much of the disk is free is not known: {error}"),
+            }
+            measuring.store(false, Ordering::Relaxed);
+        };
+        if self.pool.try_add_task(None, Box::new(job)).is_err() {
+            self.measuring.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether no worker has anything to do and the loop has taken all they did, for tests that
@@ -233,6 +267,12 @@ pub(super) fn cancel(cx: &mut Cx<'_>, task_id: TaskId) {
 
 pub(super) fn init_disk(net: &mut Netlib<FileServer>) {
     net.add_loop(disk_loop_callback);
+    net.register_timer(measure, MEASURE_INTERVAL_MS);
+}
+
+fn measure(cx: &mut Cx<'_>) {
+    cx.srv.tasks.set_free_space(cx.srv.disk.free_space());
+    cx.srv.disk.measure();
 }
 
 /// Takes what workers have done.

@@ -94,12 +94,14 @@ impl FileServer {
     ) -> io::Result<Self> {
         let (disk, stored) = Disk::open(config, responses)?;
         let timeout_ms = u64::from(config.task_timeout) * 1000;
+        let mut tasks = TransferTaskManager::new(timeout_ms, config.offline_limits, &stored);
+        tasks.set_free_space(disk.free_space());
         Ok(Self {
             clock,
             addresses: config.addresses(config.client_listen.port.unwrap_or_default()),
             file_client_conns: ConnMap::default(),
             file_msg_server_conns: ConnMap::default(),
-            tasks: TransferTaskManager::new(timeout_ms, config.offline_limits, &stored),
+            tasks,
             disk,
         })
     }

@@ -135,6 +135,15 @@ impl OfflineFiles {
         Ok(Self { _lock: lock().map_err(|error| named(dir, &error))?, dir: dir.to_owned() })
     }
 
+    /// Bytes that can still be stored on the disk.
+    ///
+    /// # Errors
+    /// The system does not know.
+    pub fn free_space(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// The headers of all stored files. Uploads that the last run did not finish are deleted: what
     /// became of their last blocks is not known.
     ///

@@ -86,9 +86,14 @@ impl Bed {
 
     /// The server stops and starts again.
     pub(super) fn restart(self) -> Self {
+        self.restart_with("")
+    }
+
+    /// The same with another configuration.
+    pub(super) fn restart_with(self, more: &str) -> Self {
         let Self { bed, dir, .. } = self;
         drop(bed);
-        Self::in_dir(dir, "")
+        Self::in_dir(dir, more)
     }
 
     /// Time passes, for the clock of the world too. Clients in between send heartbeats.

@@ -6,6 +6,8 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use log::warn;
+
 use super::config_util::OfflineLimits;
 use super::offline_file::OfflineFileHeader;
 use super::quota::Quota;
@@ -50,6 +52,10 @@ pub struct TransferTaskManager {
     /// When to look at a stored file. It may have another time by then.
     delete_times: BinaryHeap<Reverse<(u32, TaskId)>>,
     quota: Quota,
+    /// Free bytes of the disk, a moment ago.
+    free_space: u64,
+    /// Bytes of uploads that are not stored yet.
+    upload_bytes: u64,
     limits: OfflineLimits,
     task_timeout_ms: u64,
 }
@@ -64,6 +70,8 @@ impl TransferTaskManager {
             stored: HashMap::new(),
             delete_times: BinaryHeap::new(),
             quota: Quota::new(limits.total_bytes_max, limits.user_bytes_max),
+            free_space: u64::MAX,
+            upload_bytes: 0,
             limits,
             task_timeout_ms,
         };
@@ -74,7 +82,19 @@ impl TransferTaskManager {
         manager
     }
 
-    /// Makes a transfer; `None` if there are too many, or if the file would exceed a quota.
+    /// How much of the disk is free.
+    pub fn set_free_space(&mut self, bytes: u64) {
+        self.free_space = bytes;
+    }
+
+    /// Whether another file fits on the disk, with all that were announced before.
+    fn has_room(&self, file_size: u32) -> bool {
+        let wanted = self.upload_bytes + u64::from(file_size);
+        self.free_space >= wanted.saturating_add(self.limits.reserve_bytes)
+    }
+
+    /// Makes a transfer; `None` if there are too many, or if the file would exceed a quota or has
+    /// no room on the disk.
     ///
     /// C++: file_server/transfer_task_manager.cpp TransferTaskManager::NewTransferTask
     /// Differs: refuses what exceeds a limit (F115).
@@ -93,9 +113,14 @@ impl TransferTaskManager {
         let mode = match trans_mode {
             TransferFileType::FileTypeOnline => Mode::Online(Default::default()),
             TransferFileType::FileTypeOffline => {
+                if !self.has_room(file_size) {
+                    warn!("offline file refused: the disk is full, free={}", self.free_space);
+                    return None;
+                }
                 if !self.quota.reserve(from_user_id, file_size) {
                     return None;
                 }
+                self.upload_bytes += u64::from(file_size);
                 Mode::Offline(Default::default())
             }
         };
@@ -174,6 +199,7 @@ impl TransferTaskManager {
         }
         if task.is_upload() {
             self.quota.release(task.from_user_id, task.file_size);
+            self.upload_bytes -= u64::from(task.file_size);
         }
         Some(task)
     }
@@ -220,6 +246,7 @@ impl TransferTaskManager {
             self.tasks.remove(&header.task_id);
         }
         self.end_announced(from_user_id);
+        self.upload_bytes -= u64::from(header.file_size);
         self.add_stored(header);
         Some(Stored { uploader, pull: to_conn.zip(pull) })
     }

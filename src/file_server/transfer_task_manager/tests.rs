@@ -2,8 +2,13 @@ use super::*;
 use crate::file_server::tests::{DOWNLOAD, OFFLINE, ONLINE, UPLOAD};
 use crate::netlib::testing::handles;
 
-const LIMITS: OfflineLimits =
-    OfflineLimits { total_bytes_max: 0, user_bytes_max: 0, age_max: 100, fetched_age_max: 10 };
+const LIMITS: OfflineLimits = OfflineLimits {
+    total_bytes_max: 0,
+    user_bytes_max: 0,
+    reserve_bytes: 1000,
+    age_max: 100,
+    fetched_age_max: 10,
+};
 
 fn header(file_size: u32, create_time: u32) -> OfflineFileHeader {
     OfflineFileHeader {
@@ -112,4 +117,27 @@ fn a_stored_file_is_fetched_by_its_receiver_alone() {
     assert!(!close(&mut manager, b), "it is not his");
     assert!(close(&mut manager, a) && !close(&mut manager, a));
     assert!(manager.log_in(task_id, 2, DOWNLOAD, b, 0));
+}
+
+#[test]
+fn f115_a_file_that_the_disk_has_no_room_for_is_refused_before_it_comes() {
+    let mut manager = TransferTaskManager::new(1000, LIMITS, &[]);
+    manager.set_free_space(1100);
+    let mut announce = |mode, size| manager.new_transfer_task(mode, 1, 2, size, 0);
+    assert_eq!(announce(OFFLINE, 101), None);
+    let first = announce(OFFLINE, 60).unwrap();
+    assert_eq!(announce(OFFLINE, 41), None, "the other one is still to come");
+    assert!(announce(ONLINE, u32::MAX).is_some(), "takes no room");
+    let second = announce(OFFLINE, 40).unwrap();
+    // One that is given up leaves its room, and one that is stored is on the disk.
+    manager.remove(first);
+    assert!(manager.new_transfer_task(OFFLINE, 1, 2, 61, 0).is_none());
+    assert!(manager.new_transfer_task(OFFLINE, 1, 2, 60, 0).is_some());
+    assert_eq!(manager.upload_bytes, 100);
+    let header = OfflineFileHeader { task_id: second, ..header(40, 0) };
+    assert!(manager.store(&header).is_some());
+    manager.set_free_space(1059);
+    assert!(manager.new_transfer_task(OFFLINE, 1, 2, 0, 0).is_none());
+    manager.set_free_space(1060);
+    assert!(manager.new_transfer_task(OFFLINE, 1, 2, 0, 0).is_some());
 }

@@ -61,6 +61,20 @@ fn f115_a_fetched_file_is_kept_for_a_day_and_one_that_was_not_confirmed_for_long
 }
 
 #[test]
+fn f115_a_full_disk_refuses_uploads_and_nothing_else() {
+    let mut bed = Bed::new();
+    let task_id = bed.store(b"hello");
+    let mut bed = bed.restart_with("DiskReserveMB=4294967295\n");
+    assert_eq!(bed.try_announce(OFFLINE, 1, 1), None);
+    assert!(bed.try_announce(ONLINE, 1, 1 << 20).is_some());
+    assert_eq!(bed.fetch(&task_id), b"hello");
+    // Looked at again and again, by a worker.
+    bed.skip_s(10);
+    bed.settle();
+    assert_eq!(bed.try_announce(OFFLINE, 1, 1), None);
+}
+
+#[test]
 fn f115_what_exceeds_a_quota_is_refused_and_room_comes_back() {
     let mut bed = Bed::with("OfflineQuotaMB=3\nOfflineUserQuotaMB=2\n");
     let first = bed.announce(OFFLINE, 1 << 20);
