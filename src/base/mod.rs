@@ -9,6 +9,7 @@
 //! im_pdu                header and body of a protocol data unit
 //! util_pdu              big-endian cursors
 //! attach_data           what requests carry to recognise their answers by
+//! file_places           which file_server has which offline file
 //! http_parser_wrapper   one HTTP request from bytes
 //! http_response         one HTTP answer into bytes
 //! styled_json           JSON in the layout of the original
@@ -38,6 +39,7 @@ pub mod config_snapshot;
 pub mod config_value;
 mod config_warning;
 pub mod enc_dec;
+pub mod file_places;
 pub mod http_client;
 pub mod http_parser_wrapper;
 pub mod http_response;

@@ -13,9 +13,10 @@ use super::route_serv_conn::{for_clients, send_to_route};
 use super::{Cx, im_user, relay};
 use crate::base::attach_data::PduAttachData;
 use crate::base::attach_data::msg_server::ATTACH_TYPE_HANDLE_AND_PDU_FOR_FILE;
+use crate::base::file_places;
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::netlib::NetHandle;
-use crate::pb::base_define::TransferFileType;
+use crate::pb::base_define::{IpAddr, OfflineFileInfo, TransferFileType};
 use crate::pb::buddy::ImUsersStatReq;
 use crate::pb::cmd::*;
 use crate::pb::file::{
@@ -131,7 +132,8 @@ pub(super) fn handle_client_file_has_offline_req(
 /// The sender has stored the file: the receiver may fetch it.
 ///
 /// C++: msg_server/FileHandler.cpp CFileHandler::HandleClientFileAddOfflineReq
-/// Differs: the receiver is sent to the file_server that made the task, if it is known (F114).
+/// Differs: the receiver is sent to the file_server that made the task, if it is known, and
+/// db_proxy_server is told which one that is (F114).
 pub(super) fn handle_client_file_add_offline_req(
     cx: &mut Cx<'_>,
     this: NetHandle,
@@ -141,12 +143,14 @@ pub(super) fn handle_client_file_add_offline_req(
     let Some((from_user_id, _)) = user_of(cx, this) else {
         return Ok(());
     };
-    let request = relay::request(pdu, from_user_id, b"")?;
+    let known = cx.srv.file_servers.known_ip_list(&msg.task_id).map(<[_]>::to_vec);
+    let attach = file_places::attach_of_server(known.as_deref().unwrap_or_default());
+    let request = relay::request(pdu, from_user_id, &attach)?;
     if send_to_db(cx, DbRange::Other, &request).is_none() {
         debug!("user={from_user_id} stored file not noted: no database");
     }
     if cx.srv.file_servers.is_available() {
-        let ip_addr_list = cx.srv.file_servers.ip_list(&msg.task_id);
+        let ip_addr_list = known.unwrap_or_else(|| cx.srv.file_servers.next_ip_list());
         let notify = ImFileNotify {
             from_user_id,
             to_user_id: msg.to_user_id,
@@ -183,21 +187,66 @@ pub(super) fn handle_client_file_del_offline_req(
     Ok(())
 }
 
+/// Tells what waits. The answer has the addresses of one file_server for all files, so those that
+/// are elsewhere are offered one by one, as they were when they came.
+///
 /// C++: msg_server/FileHandler.cpp CFileHandler::HandleFileHasOfflineRes
-/// Differs: the file_server of the first file comes first, and clients see no attach data (F73,
-/// F114).
+/// Differs: each file with the file_server that has it, and clients see no attach data (F73, F114).
 pub(super) fn handle_file_has_offline_res(
     cx: &mut Cx<'_>,
     pdu: PduRef<'_>,
 ) -> Result<(), PduError> {
-    let msg: ImFileHasOfflineRsp = pdu.decode()?;
+    let mut msg: ImFileHasOfflineRsp = pdu.decode()?;
     let mut answer = relay::Answer::parse(pdu)?;
-    let handle = answer.handle()?;
-    let task_id = msg.offline_file_list.first().map_or("", |file| file.task_id.as_str());
-    for addr in cx.srv.file_servers.ip_list(task_id) {
-        answer.append(3, &addr);
+    let (user_id, handle) = (answer.user_id, answer.handle()?);
+    let servers = &mut cx.srv.file_servers;
+    let told = PduAttachData::parse(&answer.attach).map(|attach| attach.pdu).unwrap_or_default();
+    let mut told = file_places::decode(told);
+    let mut place = |file: &OfflineFileInfo| {
+        let known = servers.known_ip_list(&file.task_id).map(<[_]>::to_vec);
+        known.or_else(|| told.remove(&file.task_id)).map(|then| servers.today(then))
+    };
+    let places: Vec<_> = msg.offline_file_list.iter().map(&mut place).collect();
+    let here = match places.first() {
+        Some(Some(first)) => first.clone(),
+        _ => servers.next_ip_list(),
+    };
+    let is_here = |place: &Option<Vec<IpAddr>>| place.as_ref().is_none_or(|list| *list == here);
+    if places.iter().all(is_here) {
+        for addr in &here {
+            answer.append(3, addr);
+        }
+        send_to_handle(cx, user_id, handle, &answer.pdu());
+        return Ok(());
     }
-    send_to_handle(cx, answer.user_id, handle, &answer.pdu());
+    let files = std::mem::take(&mut msg.offline_file_list);
+    let (mut kept, mut elsewhere) = (Vec::new(), Vec::new());
+    for (file, place) in files.into_iter().zip(places) {
+        match place.filter(|list| *list != here) {
+            None => kept.push(file),
+            Some(ip_addr_list) => elsewhere.push(ImFileNotify {
+                from_user_id: file.from_user_id,
+                to_user_id: user_id,
+                file_name: file.file_name,
+                file_size: file.file_size,
+                task_id: file.task_id,
+                ip_addr_list,
+                trans_mode: TransferFileType::FileTypeOffline.into(),
+                offline_ready: 1,
+            }),
+        }
+    }
+    let rsp = ImFileHasOfflineRsp {
+        user_id,
+        offline_file_list: kept,
+        ip_addr_list: here,
+        attach_data: None,
+    };
+    send_to_handle(cx, user_id, handle, &ImPdu::encode_with(*pdu.header(), &rsp));
+    for notify in elsewhere {
+        let notify = ImPdu::encode(SID_FILE, CID_FILE_NOTIFY, 0, &notify);
+        send_to_handle(cx, user_id, handle, &notify);
+    }
     Ok(())
 }
 

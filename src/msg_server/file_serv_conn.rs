@@ -60,13 +60,21 @@ impl FileServers {
     }
 
     /// Where clients reach the file_server of a task, even if it is away: nobody else has the file.
-    /// Some file_server if that is not known, and none if there is none.
-    pub(super) fn ip_list(&mut self, task_id: &str) -> Vec<IpAddr> {
-        if let Some(known) = self.tasks.get(task_id) {
-            return known.clone();
-        }
+    pub(super) fn known_ip_list(&self, task_id: &str) -> Option<&[IpAddr]> {
+        self.tasks.get(task_id).map(Vec::as_slice)
+    }
+
+    /// Where clients reach some file_server.
+    pub(super) fn next_ip_list(&mut self) -> Vec<IpAddr> {
         let conn = self.next_conn().and_then(|handle| self.conns.get(handle));
         conn.map(|conn| conn.state.ip_list.clone()).unwrap_or_default()
+    }
+
+    /// Where clients reach the file_server today that had one of these addresses when a file came.
+    pub(super) fn today(&self, then: Vec<IpAddr>) -> Vec<IpAddr> {
+        let lists = self.conns.open().map(|(_, conn)| &conn.state.ip_list);
+        let same = lists.into_iter().find(|list| list.iter().any(|addr| then.contains(addr)));
+        same.cloned().unwrap_or(then)
     }
 
     pub(super) fn is_available(&self) -> bool {

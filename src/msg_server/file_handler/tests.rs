@@ -165,7 +165,9 @@ fn f114_the_receiver_is_sent_to_the_server_that_has_the_file() {
             ..ImFileAddOfflineReq::default()
         };
         bed.ask(sender, CID_FILE_ADD_OFFLINE_REQ, &msg).unwrap();
-        let req: ImFileAddOfflineReq = bed.one(db, CID_FILE_ADD_OFFLINE_REQ);
+        let told = bed.one_pdu(db, CID_FILE_ADD_OFFLINE_REQ);
+        assert_eq!(file_places::server_of_request(told.as_pdu()).unwrap(), [addr(ip)]);
+        let req: ImFileAddOfflineReq = told.as_pdu().decode().unwrap();
         assert_eq!((req.from_user_id, req.to_user_id), (1, 2));
         for conn in [pc, route] {
             let notify: ImFileNotify = bed.one(conn, CID_FILE_NOTIFY);
@@ -185,6 +187,59 @@ fn f114_the_receiver_is_sent_to_the_server_that_has_the_file() {
         let ip_addr_list = vec![addr(ip)];
         assert_eq!(got, ImFileHasOfflineRsp { attach_data: None, ip_addr_list, ..rsp }, "f73");
     }
+}
+
+#[test]
+fn f114_a_msg_server_that_has_seen_no_files_is_told_where_they_are() {
+    let mut bed = bed_with("FileServerIP2=127.0.0.1\nFileServerPort2=8602\n");
+    let (pc, db) = (bed.log_in(2, MAC), bed.db[0]);
+    for (file, ip) in bed.file.clone().into_iter().zip(["192.0.2.8", "192.0.2.9"]) {
+        let rsp = ImFileServerIpRsp { ip_addr_list: vec![addr(ip), addr("10.0.0.1")] };
+        file_says(&mut bed, file, CID_OTHER_FILE_SERVER_IP_RSP, &rsp);
+    }
+    // The last one is of a server that is gone, and of the one before nobody has told.
+    let then = [vec![addr("192.0.2.9")], vec![addr("192.0.2.8")], vec![], vec![addr("192.0.2.7")]];
+    let task = |number: usize| format!("t{number}");
+    let tasks: Vec<_> = (0..then.len()).map(task).collect();
+    let places = tasks.iter().map(String::as_str).zip(then.iter().map(Vec::as_slice));
+    bed.ask(pc, CID_FILE_HAS_OFFLINE_REQ, &ImFileHasOfflineReq::default()).unwrap();
+    let req: ImFileHasOfflineReq = bed.one(db, CID_FILE_HAS_OFFLINE_REQ);
+    let attach = DbAttachData::parse(&req.attach_data.unwrap()).unwrap();
+    let places = file_places::encode(places);
+    let attach = PduAttachData::new(attach.attach_type, attach.handle, &places).encode();
+    let file = |task_id: &String| OfflineFileInfo {
+        from_user_id: 1,
+        task_id: task_id.clone(),
+        file_name: b"name"[..].into(),
+        file_size: 5,
+    };
+    let rsp = ImFileHasOfflineRsp {
+        user_id: 2,
+        offline_file_list: tasks.iter().map(file).collect(),
+        ip_addr_list: Vec::new(),
+        attach_data: Some(attach.into()),
+    };
+    bed.db_says(CID_FILE_HAS_OFFLINE_RES, &rsp);
+    let mut sent = bed.sent(pc).into_iter();
+    let answer = sent.next().unwrap();
+    assert_eq!(answer.as_pdu().seq_num(), 42);
+    let answer: ImFileHasOfflineRsp = answer.as_pdu().decode().unwrap();
+    let tasks_of = |files: &[OfflineFileInfo]| -> Vec<_> {
+        files.iter().map(|file| file.task_id.clone()).collect()
+    };
+    assert_eq!(tasks_of(&answer.offline_file_list), [task(0), task(2)]);
+    assert_eq!(answer.ip_addr_list, [addr("192.0.2.9"), addr("10.0.0.1")], "as it is today");
+    assert_eq!(answer.attach_data, None);
+    let offered: Vec<ImFileNotify> = sent.map(|pdu| pdu.as_pdu().decode().unwrap()).collect();
+    let offered: Vec<_> = offered
+        .into_iter()
+        .map(|notify| {
+            assert_eq!((notify.from_user_id, notify.to_user_id, notify.offline_ready), (1, 2, 1));
+            (notify.task_id, notify.ip_addr_list)
+        })
+        .collect();
+    let first = vec![addr("192.0.2.8"), addr("10.0.0.1")];
+    assert_eq!(offered, [(task(1), first), (task(3), then[3].clone())]);
 }
 
 #[test]

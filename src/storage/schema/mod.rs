@@ -45,7 +45,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MYSQL: [Migration; 5] = [
+const MYSQL: [Migration; 6] = [
     Migration {
         version: 1,
         name: "original",
@@ -76,9 +76,15 @@ const MYSQL: [Migration; 5] = [
         prepare: |_| Ok(()),
         sql: include_str!("mysql/0005_password_hash.sql"),
     },
+    Migration {
+        version: 6,
+        name: "file_servers",
+        prepare: |_| Ok(()),
+        sql: include_str!("mysql/0006_file_servers.sql"),
+    },
 ];
 
-const SQLITE: [Migration; 3] = [
+const SQLITE: [Migration; 4] = [
     Migration {
         version: 3,
         name: "tables",
@@ -96,6 +102,12 @@ const SQLITE: [Migration; 3] = [
         name: "password_hash",
         prepare: |_| Ok(()),
         sql: include_str!("sqlite/0005_password_hash.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "file_servers",
+        prepare: |_| Ok(()),
+        sql: include_str!("sqlite/0006_file_servers.sql"),
     },
 ];
 
@@ -254,9 +266,9 @@ mod tests {
         assert_eq!(state(&mut conn).unwrap(), SchemaState::Empty);
         assert_eq!(migrate(&mut conn).unwrap(), SQLITE.len());
         assert_eq!(migrate(&mut conn).unwrap(), 0);
-        assert_eq!(version(&mut conn).unwrap(), 5);
+        assert_eq!(version(&mut conn).unwrap(), 6);
         assert_eq!(state(&mut conn).unwrap(), SchemaState::Current);
-        conn.execute_update("delete from IMSchemaVersion where version=5", &[]).unwrap();
+        conn.execute_update("delete from IMSchemaVersion where version=6", &[]).unwrap();
         assert_eq!(state(&mut conn).unwrap(), SchemaState::Old);
     }
 
@@ -270,7 +282,7 @@ mod tests {
         let error = migrate(&mut conn).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the schema has version 99, this program knows versions up to 5"
+            "the schema has version 99, this program knows versions up to 6"
         );
     }
 

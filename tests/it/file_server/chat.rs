@@ -1,5 +1,7 @@
 //! Files between users of two msg_servers, from the request to the last byte.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use teamtalk::pb::base_define::{ClientType, IpAddr};
 
 use super::*;
@@ -136,4 +138,76 @@ fn a_user_without_room_is_refused_and_may_still_send_from_client_to_client() {
     }
     let rsp: ImFileRsp = world.one.ask(CID_FILE_REQUEST, &req(ONLINE), CID_FILE_RESPONSE);
     assert_eq!(rsp.result_code, 0);
+}
+
+/// What waits for user 2, and at which port each file is, as one login of a client learns it.
+fn places(two: &mut Chat) -> BTreeMap<String, u32> {
+    two.told::<ImFileNotify>(CID_FILE_NOTIFY);
+    let req = ImFileHasOfflineReq { user_id: 2, attach_data: None };
+    let rsp: ImFileHasOfflineRsp =
+        two.ask(CID_FILE_HAS_OFFLINE_REQ, &req, CID_FILE_HAS_OFFLINE_RES);
+    let port = |addrs: &[IpAddr]| addrs.first().map_or(0, |addr| addr.port);
+    let here = port(&rsp.ip_addr_list);
+    let mut places: BTreeMap<_, _> =
+        rsp.offline_file_list.into_iter().map(|file| (file.task_id, here)).collect();
+    let elsewhere = two.told::<ImFileNotify>(CID_FILE_NOTIFY).into_iter();
+    places.extend(elsewhere.map(|notify| (notify.task_id, port(&notify.ip_addr_list))));
+    places
+}
+
+#[test]
+fn f114_a_restarted_msg_server_sends_the_receiver_where_each_file_is() {
+    let (chat, files) = (ChatSite::new(1), [Site::new(), Site::new()]);
+    let mut keys = String::new();
+    for (number, site) in (1..).zip(&files) {
+        let port = site.server.as_ref().unwrap().addrs[0].port();
+        keys += &format!("FileServerIP{number}=127.0.0.1\nFileServerPort{number}={port}\n");
+    }
+    let server = chat.msg_server_with(&keys);
+    let mut one = Chat::log_in(&server, 1, ClientType::Windows);
+    let mut two = Chat::log_in(&server, 2, ClientType::Windows);
+    let content = content(70_000);
+    let mut stored = BTreeMap::new();
+    // They take turns, from the moment on at which both are there.
+    while stored.values().collect::<BTreeSet<_>>().len() < 2 || stored.len() < 3 {
+        let req = ImFileReq {
+            from_user_id: 1,
+            to_user_id: 2,
+            file_name: b"a file"[..].into(),
+            file_size: content.len() as u32,
+            trans_mode: OFFLINE.into(),
+        };
+        let rsp: ImFileRsp = one.ask(CID_FILE_REQUEST, &req, CID_FILE_RESPONSE);
+        let at = files.iter().find(|site| {
+            rsp.ip_addr_list.iter().any(|addr| addr.port == u32::from(site.clients_at.port()))
+        });
+        let Some(site) = at else {
+            pause();
+            continue;
+        };
+        site.enter(UPLOAD, &rsp.task_id).upload(&content);
+        stored.insert(rsp.task_id.clone(), u32::from(site.clients_at.port()));
+        let msg = ImFileAddOfflineReq {
+            from_user_id: 1,
+            to_user_id: 2,
+            task_id: rsp.task_id,
+            file_name: rsp.file_name,
+            file_size: content.len() as u32,
+        };
+        one.send(CID_FILE_ADD_OFFLINE_REQ, &msg);
+    }
+    while places(&mut two) != stored {
+        pause();
+    }
+    drop((one, two, server));
+    let server = chat.msg_server_with(&keys);
+    let mut two = Chat::log_in(&server, 2, ClientType::Windows);
+    // At once, and whenever it has found its file_servers.
+    for _ in 0..20 {
+        assert_eq!(places(&mut two), stored);
+    }
+    for (task_id, port) in &stored {
+        let site = files.iter().find(|site| u32::from(site.clients_at.port()) == *port).unwrap();
+        site.assert_fetched(task_id, &content);
+    }
 }

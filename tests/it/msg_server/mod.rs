@@ -145,6 +145,14 @@ impl Client {
         assert!(!self.kept.iter().any(|pdu| pdu.as_pdu().command_id() == command_id));
     }
 
+    /// All of this kind that has come before the answer to a request made now.
+    pub(crate) fn told<M: Message + Default>(&mut self, command_id: u16) -> Vec<M> {
+        let _: ImClientTimeRsp =
+            self.ask(CID_MSG_TIME_REQUEST, &ImClientTimeReq::default(), CID_MSG_TIME_RESPONSE);
+        let told = self.kept.extract_if(.., |pdu| pdu.as_pdu().command_id() == command_id);
+        told.map(|pdu| pdu.as_pdu().decode().unwrap()).collect()
+    }
+
     #[track_caller]
     pub(crate) fn status_of(&mut self, user_id: u32) -> i32 {
         let msg = ImUsersStatReq { user_id: 0, user_id_list: vec![user_id], attach_data: None };

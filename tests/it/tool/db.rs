@@ -226,7 +226,7 @@ fn a_database_is_made_once_and_brought_up_to_date() {
     assert!(text.contains("back it up, then `teamtalk db migrate --conf server.conf`"), "{text}");
     let done = json_of(at, &["db", "migrate", "--conf", "server.conf"], "");
     let target = format!("mysql 127.0.0.1:{}/tool_migrate", db.port);
-    assert_eq!(done, [json!({ "target": target, "steps": 5 })]);
+    assert_eq!(done, [json!({ "target": target, "steps": 6 })]);
     assert_eq!(json_of(at, &["user", "list", "--conf", "server.conf"], "").len(), 2);
 }
 
