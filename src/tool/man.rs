@@ -121,7 +121,7 @@ const SIGNALS: [(&str, &str); 2] = [
         "The server stops in good order: nothing is accepted any more, what is queued is written, \
          then everything closes. A second one ends it at once.",
     ),
-    ("SIGHUP", "Is logged. The configuration is read at the start only."),
+    ("SIGHUP", "msg_server reads its lists of other servers again. Other servers log it."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 2] = [
