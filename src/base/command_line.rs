@@ -173,12 +173,20 @@ pub fn command(name: ServerName) -> Command {
 
 /// Version and build. The commit is known if the build was told it.
 fn version() -> String {
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let version = env!("CARGO_PKG_VERSION");
-    match option_env!("TEAMTALK_BUILD") {
-        Some(build) => format!("{version} ({profile} build {build})"),
-        None => format!("{version} ({profile} build)"),
+    match BUILD {
+        Some(build) => format!("{version} ({PROFILE} build {build})"),
+        None => format!("{version} ({PROFILE} build)"),
     }
+}
+
+const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
+const BUILD: Option<&str> = option_env!("TEAMTALK_BUILD");
+
+/// Which build of the version runs, as a label of the metrics.
+pub(crate) fn build() -> (&'static str, &'static str) {
+    ("build", BUILD.unwrap_or(PROFILE))
 }
 
 /// The file that was named, else `file_name` in `directory`, else in `conf` below it.

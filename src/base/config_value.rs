@@ -1,6 +1,6 @@
 //! Types a configuration value can be read as.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 
 use super::util::str_explode;
@@ -71,6 +71,7 @@ impl_address! {
     IpAddr, "an IPv4 or IPv6 address";
     Ipv4Addr, "an IPv4 address";
     Ipv6Addr, "an IPv6 address";
+    SocketAddr, "an address and a port, such as 127.0.0.1:9000";
 }
 
 /// A host name or an address. Whether the name resolves is not known here.
@@ -171,6 +172,9 @@ mod tests {
         assert_eq!(Ipv6Addr::parse("::1"), Some(Ipv6Addr::LOCALHOST));
         assert!(IpAddr::parse("::").is_some() && IpAddr::parse("0.0.0.0").is_some());
         assert_eq!(IpAddr::parse("256.0.0.1"), None);
+        assert!(SocketAddr::parse("127.0.0.1:9000").is_some_and(|addr| addr.port() == 9000));
+        assert!(SocketAddr::parse("[::1]:9000").is_some());
+        assert!(["9000", "localhost:9000", "127.0.0.1"].map(SocketAddr::parse) == [None; 3]);
     }
 
     #[test]

@@ -14,6 +14,9 @@
 //! http_response         one HTTP answer into bytes
 //! styled_json           JSON in the layout of the original
 //! http_client           a blocking client for workers
+//! histogram             how long something takes
+//! metrics_text          figures as Prometheus reads them
+//! process_stats         what the process costs
 //! enc_dec               the cipher of message texts
 //! md5                   digests of passwords, comparison of secrets
 //! plain_file            files and directories that last
@@ -40,13 +43,16 @@ pub mod config_value;
 mod config_warning;
 pub mod enc_dec;
 pub mod file_places;
+pub mod histogram;
 pub mod http_client;
 pub mod http_parser_wrapper;
 pub mod http_response;
 pub mod im_pdu;
 pub mod limits;
 pub mod md5;
+pub mod metrics_text;
 pub mod plain_file;
+pub mod process_stats;
 pub mod public_define;
 pub mod service_manager;
 pub mod signals;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::{fmt, io, mem};
@@ -13,6 +13,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use log::error;
 use parking_lot::Mutex;
 use thiserror::Error;
+
+use super::metrics_text::{Family, MetricsText};
 
 /// What a worker runs once.
 ///
@@ -77,6 +79,7 @@ struct Shared<J> {
     busy: AtomicUsize,
     /// A task was refused, and nobody has been told of room since.
     refused: AtomicBool,
+    refusals: AtomicU64,
     on_room: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -154,6 +157,7 @@ impl<J: Send + 'static> ThreadPool<J> {
             queue_max,
             busy: AtomicUsize::new(0),
             refused: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             on_room: OnceLock::new(),
         });
         let pool = Self { shared, workers: Mutex::default(), worker_count };
@@ -183,6 +187,7 @@ impl<J: Send + 'static> ThreadPool<J> {
         // Only this function adds, and it holds the lock: between test and addition the number
         // can but sink.
         if !shared.has_room() {
+            shared.refusals.fetch_add(1, Ordering::Relaxed);
             return Err(AddTaskError::Full(task));
         }
         shared.queued.fetch_add(1, Ordering::SeqCst);
@@ -344,6 +349,47 @@ impl<J> State<J> {
             self.ready = None;
         }
     }
+}
+
+/// What one pool does at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolFigures {
+    queued: usize,
+    queue_max: usize,
+    busy: usize,
+    workers: usize,
+    refusals: u64,
+}
+
+impl<J: Send + 'static> ThreadPool<J> {
+    /// For [`write_metrics`].
+    pub fn figures(&self) -> PoolFigures {
+        PoolFigures {
+            queued: self.queue_len(),
+            queue_max: self.shared.queue_max,
+            busy: self.busy(),
+            workers: self.worker_count(),
+            refusals: self.shared.refusals.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Writes the pools of a service, by their names.
+pub fn write_metrics(pools: &[(&str, PoolFigures)], text: &mut MetricsText) {
+    let write = |mut family: Family<'_>, part: fn(&PoolFigures) -> u64| {
+        for (name, figures) in pools {
+            family.sample(&[("pool", *name)], part(figures));
+        }
+    };
+    let help = "Tasks that wait for a worker.";
+    write(text.gauge("teamtalk_queue_length", help), |figures| figures.queued as u64);
+    let help = "Tasks that may wait for a worker.";
+    write(text.gauge("teamtalk_queue_length_max", help), |figures| figures.queue_max as u64);
+    let help = "Workers with a task.";
+    write(text.gauge("teamtalk_workers_busy", help), |figures| figures.busy as u64);
+    write(text.gauge("teamtalk_workers", "Workers."), |figures| figures.workers as u64);
+    let help = "Tasks that found the queue full.";
+    write(text.counter("teamtalk_queue_refused_total", help), |figures| figures.refusals);
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> &str {

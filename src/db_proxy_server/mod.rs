@@ -14,17 +14,22 @@
 //! - [`proxy_conn`]: connections of other servers.
 //! - [`handler_map`]: which function answers which command.
 //! - [`proxy_task`]: a request on its way through a worker.
+//! - [`figures`]: what it tells about itself.
+//! - [`storage_check`]: whether databases and caches are there.
 //! - [`business`]: the functions, and the models below them.
 
 pub mod business;
+pub mod figures;
 pub mod handler_map;
 pub mod proxy_conn;
 pub mod proxy_task;
+pub mod storage_check;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use log::{info, warn};
 
@@ -40,8 +45,10 @@ use business::Business;
 use business::message_batch::BATCH_MAX;
 use business::password::PasswordForm;
 use business::quiet_hours::{QuietHours, Zone};
+use figures::WorkerFigures;
 use proxy_conn::ProxyConn;
 use proxy_task::{ProxyTask, ResponsePdu};
+use storage_check::StorageCheck;
 
 type Cx<'a> = crate::netlib::Cx<'a, DbProxyServer>;
 
@@ -83,6 +90,8 @@ pub struct DbProxyServerConfig {
     pub db: DbManager,
     /// `CacheInstances` and what belongs to them.
     pub cache: CacheManager,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl DbProxyServerConfig {
@@ -105,6 +114,7 @@ impl DbProxyServerConfig {
             password_form: config.get_opt("PasswordHash")?.unwrap_or_default(),
             db: DbManager::from_config(config)?,
             cache: CacheManager::from_config(config)?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -125,6 +135,10 @@ pub struct DbProxyServer {
     progress_tick: u64,
     /// Since when the service is stopping.
     stop_tick: Option<u64>,
+    business: Arc<Business>,
+    figures: Arc<WorkerFigures>,
+    /// Nobody asks without an administration port.
+    storage_check: Option<StorageCheck>,
 }
 
 impl DbProxyServer {
@@ -140,6 +154,7 @@ impl DbProxyServer {
     ) -> anyhow::Result<(EventDispatch<Self>, Self, Vec<SocketAddr>)> {
         let (listen_ip, listen_port) = (config.listen_ip.clone(), config.listen_port);
         let (peers, thread_num) = (config.peers.clone(), config.thread_num);
+        let metrics_listen = config.metrics_listen;
         let business = Business::new(config, clock)?;
         business.db.migrate()?;
         let mut dispatch = EventDispatch::new()?;
@@ -147,8 +162,12 @@ impl DbProxyServer {
             ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(ConnLimits::SERVER) };
         let options = peers.only(options);
         let addrs = dispatch.listen_on::<ProxyConn>(&listen_ip, listen_port, options)?;
-        let srv = Self::new(&dispatch, thread_num, business)?;
+        let mut srv = Self::new(&dispatch, thread_num, business)?;
         proxy_conn::init_proxy_conn(dispatch.net());
+        dispatch.listen_for_admin(metrics_listen)?;
+        if metrics_listen.is_some() {
+            storage_check::init_storage_check(&mut srv, &mut dispatch)?;
+        }
         Ok((dispatch, srv, addrs))
     }
 
@@ -161,7 +180,9 @@ impl DbProxyServer {
         let room: ResponseList<()> = dispatch.response_list();
         let (answers, telling) = (responses.clone(), room.clone());
         let queue_max = NonZeroUsize::new(QUEUE_MAX).expect("not zero");
-        let work = move |tasks| proxy_task::run(&business, &answers, tasks);
+        let (business, figures) = (Arc::new(business), Arc::new(WorkerFigures::default()));
+        let (theirs, counted) = (Arc::clone(&business), Arc::clone(&figures));
+        let work = move |tasks| proxy_task::run(&theirs, &counted, &answers, tasks);
         let batch_max = NonZeroUsize::new(BATCH_MAX).expect("not zero");
         let workers =
             ThreadPool::with_batches("db worker", thread_num, queue_max, batch_max, work)?;
@@ -175,6 +196,9 @@ impl DbProxyServer {
             in_flight: 0,
             progress_tick: 0,
             stop_tick: None,
+            business,
+            figures,
+            storage_check: None,
         })
     }
 }

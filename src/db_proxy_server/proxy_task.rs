@@ -7,7 +7,9 @@ use log::{error, warn};
 use super::business::Business;
 use super::business::message_content::{change_conversations, changes_conversation};
 use super::business::refusal::refusal;
+use super::figures::WorkerFigures;
 use super::handler_map::PduHandler;
+use crate::base::histogram::Stopwatch;
 use crate::base::im_pdu::{ImPdu, PduRef};
 use crate::netlib::{NetHandle, ResponseList};
 
@@ -37,16 +39,23 @@ pub struct ResponsePdu {
 /// each other, everything else one by one. A handler that panics costs its own request only.
 ///
 /// C++: db_proxy_server/ProxyTask.cpp CProxyTask::run
-pub fn run(business: &Business, responses: &ResponseList<ResponsePdu>, tasks: Vec<ProxyTask>) {
+pub fn run(
+    business: &Business,
+    figures: &WorkerFigures,
+    responses: &ResponseList<ResponsePdu>,
+    tasks: Vec<ProxyTask>,
+) {
     let is_change = |task: &ProxyTask| changes_conversation(task.pdu.as_pdu().command_id());
     for run in tasks.chunk_by(|a, b| is_change(a) && is_change(b)) {
         let pdus: Vec<PduRef<'_>> = run.iter().map(|task| task.pdu.as_pdu()).collect();
+        let watch = Stopwatch::start();
         let answers = match run {
             [task] => vec![answer(business, task)],
             _ => panic::catch_unwind(AssertUnwindSafe(|| change_conversations(business, &pdus)))
                 // One of them is to blame: alone it hurts nobody else.
                 .unwrap_or_else(|_| run.iter().map(|task| answer(business, task)).collect()),
         };
+        figures.count(&pdus, watch.elapsed());
         for (task, pdu) in run.iter().zip(answers) {
             responses.push(ResponsePdu { conn: task.conn, pdu });
         }

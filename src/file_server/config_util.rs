@@ -1,5 +1,6 @@
 //! What the configuration file says.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -73,6 +74,8 @@ pub struct FileServerConfig {
     pub offline_limits: OfflineLimits,
     /// `DiskThreadCount`.
     pub disk_thread_count: NonZeroUsize,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl FileServerConfig {
@@ -102,6 +105,7 @@ impl FileServerConfig {
             offline_file_dir: config.get_or("OfflineFileDir", OFFLINE_FILE_DIR.to_owned())?.into(),
             offline_limits,
             disk_thread_count: config.get_or("DiskThreadCount", DISK_THREAD_COUNT)?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 

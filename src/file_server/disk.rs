@@ -16,7 +16,7 @@ use super::offline_file::{DownloadFile, OfflineFileHeader, OfflineFiles, UploadF
 use super::task_id::TaskId;
 use super::transfer_task::{OfflineTransferTask, Slot, TransferTask, TransferTaskState};
 use super::{CONN_MAX, Cx, FileServer, FileServerConfig};
-use crate::base::thread_pool::ThreadPool;
+use crate::base::thread_pool::{PoolFigures, ThreadPool};
 use crate::netlib::{Netlib, ResponseList};
 use crate::pb::base_define::ClientFileState;
 
@@ -83,6 +83,11 @@ impl Disk {
     pub(super) fn is_idle(&self) -> bool {
         // In this order: a worker is busy until its answer is listed.
         self.pool.queue_len() == 0 && self.pool.busy() == 0 && self.responses.is_empty()
+    }
+
+    /// What the workers do.
+    pub(super) fn figures(&self) -> PoolFigures {
+        self.pool.figures()
     }
 
     /// From here on, jobs are refused.

@@ -116,7 +116,7 @@ impl FileClientConn {
 
     /// C++: file_server/file_client_conn.cpp FileClientConn::_HandleHeartBeat
     fn handle_heart_beat(cx: &mut Cx<'_>, this: NetHandle, pdu: PduRef<'_>) {
-        cx.net.send(this, pdu.as_bytes());
+        cx.net.send_received(this, pdu);
     }
 
     /// C++: file_server/file_client_conn.cpp FileClientConn::_HandleClientFileLoginReq
@@ -210,7 +210,7 @@ impl FileClientConn {
         };
         let (opponent, is_upload) = (task.opponent_conn(login.role), task.is_upload());
         if let Some(opponent) = opponent.filter(|_| tells) {
-            cx.net.send(opponent, pdu.as_bytes());
+            cx.net.send_received(opponent, pdu);
         }
         if state == ClientFileState::ClientFileDone && task.state == TransferTaskState::DownloadEnd
         {
@@ -253,7 +253,7 @@ impl FileClientConn {
             return Ok(());
         }
         match (task.do_pull_file_request(pull, tick), task.from_conn) {
-            (Ok(_), Some(sender)) => cx.net.send(sender, pdu.as_bytes()),
+            (Ok(_), Some(sender)) => cx.net.send_received(sender, pdu),
             (Ok(_), None) => {}
             (Err(violation), _) => {
                 warn!("conn={this} user={} closed: {violation}", login.user_id);

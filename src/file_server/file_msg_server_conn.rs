@@ -61,7 +61,7 @@ impl FileMsgServerConn {
     ///
     /// C++: file_server/file_msg_server_conn.cpp FileMsgServerConn::_HandleHeartBeat
     fn handle_heart_beat(cx: &mut Cx<'_>, this: NetHandle, pdu: PduRef<'_>) {
-        cx.net.send(this, pdu.as_bytes());
+        cx.net.send_received(this, pdu);
     }
 
     /// Makes a transfer.

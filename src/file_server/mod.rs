@@ -29,6 +29,7 @@ pub mod transfer_task;
 pub mod transfer_task_manager;
 
 mod disk;
+mod figures;
 #[cfg(test)]
 mod tests;
 
@@ -131,6 +132,7 @@ impl FileServer {
         if let Some(addr) = client.first() {
             srv.addresses = config.addresses(addr.port());
         }
+        dispatch.listen_for_admin(config.metrics_listen)?;
         Self::init(dispatch.net());
         Ok((dispatch, srv, ListenAddrs { client, msg_server }))
     }

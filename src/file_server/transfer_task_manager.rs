@@ -314,6 +314,11 @@ impl TransferTaskManager {
         (self.tasks.len(), self.stored.len(), self.quota.total())
     }
 
+    /// Bytes there may be.
+    pub fn stored_bytes_max(&self) -> u64 {
+        self.limits.total_bytes_max
+    }
+
     /// All connections that take part.
     #[cfg(test)]
     pub(super) fn conns(&self) -> impl Iterator<Item = NetHandle> {

@@ -17,6 +17,7 @@
 
 pub mod app_list;
 pub mod db_serv_conn;
+mod figures;
 pub mod http_conn;
 pub mod http_pdu;
 pub mod http_query;
@@ -77,6 +78,8 @@ pub struct HttpMsgServerConfig {
     pub apps: AppList,
     /// `CreatorIsRequester`: whether a new group belongs to `req_user_id`, not to nobody.
     pub creator_is_requester: bool,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl HttpMsgServerConfig {
@@ -101,6 +104,7 @@ impl HttpMsgServerConfig {
             peer_tls: PeerTls::read(config)?,
             apps: AppList::read(config)?,
             creator_is_requester: config.get_or("CreatorIsRequester", false)?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -153,6 +157,7 @@ impl HttpMsgServer {
         let peer_tls = config.peer_tls.as_ref().map(PeerTls::connecting);
         dispatch.net().set_outgoing_transport(peer_tls);
         srv.init(dispatch.net());
+        dispatch.listen_for_admin(config.metrics_listen)?;
         Ok((dispatch, srv, addrs))
     }
 

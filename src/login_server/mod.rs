@@ -15,6 +15,7 @@
 //! - [`http_conn`]: the HTTP connections of clients.
 //! - [`ip_parser`]: which of the two addresses of a msg_server is nearer to a client.
 
+mod figures;
 pub mod http_conn;
 pub mod ip_parser;
 pub mod login_conn;
@@ -70,6 +71,8 @@ pub struct LoginServerConfig {
     pub discovery: String,
     /// `TelecomIP`.
     pub ip_parser: IpParser,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl LoginServerConfig {
@@ -89,6 +92,7 @@ impl LoginServerConfig {
             msfs_url: config.get("msfs")?,
             discovery: config.get("discovery")?,
             ip_parser: IpParser::read(config)?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -123,6 +127,10 @@ pub struct LoginServer {
     discovery: String,
     /// What the last client was refused with, so that the log tells it once.
     refusing: Option<NoMsgServ>,
+    /// Clients that were sent to a msg_server, and those for which there was none.
+    sent: u64,
+    refused_unregistered: u64,
+    refused_full: u64,
 }
 
 impl LoginServer {
@@ -136,6 +144,9 @@ impl LoginServer {
             msfs_url: config.msfs_url.clone(),
             discovery: config.discovery.clone(),
             refusing: None,
+            sent: 0,
+            refused_unregistered: 0,
+            refused_full: 0,
         }
     }
 
@@ -160,6 +171,7 @@ impl LoginServer {
             )?,
             http: config.http_listen.listen::<HttpConn>(&mut dispatch, &client_options)?,
         };
+        dispatch.listen_for_admin(config.metrics_listen)?;
         login_conn::init_login_conn(dispatch.net());
         http_conn::init_http_conn(dispatch.net());
         Ok((dispatch, Self::new(config), addrs))
@@ -176,6 +188,11 @@ impl LoginServer {
                 Some(reason) => warn!("clients are refused: {reason}"),
                 None => info!("clients are sent to msg_servers again"),
             }
+        }
+        match &chosen {
+            Ok(_) => cx.srv.sent += 1,
+            Err(NoMsgServ::Unregistered) => cx.srv.refused_unregistered += 1,
+            Err(NoMsgServ::Full) => cx.srv.refused_full += 1,
         }
         let info = chosen?;
         let telecom = peer.is_none_or(|peer| cx.srv.ip_parser.is_telecom(peer.ip()));

@@ -84,6 +84,11 @@ impl MsgServInfo {
         self.cur_conn_cnt = self.cur_conn_cnt.saturating_sub(1);
     }
 
+    /// Clients that were sent here and have not logged in yet.
+    pub fn reserved(&self) -> u32 {
+        self.reservations.count
+    }
+
     /// Users, and clients that will soon be.
     fn load(&self) -> u32 {
         self.cur_conn_cnt.saturating_add(self.reservations.count)

@@ -17,6 +17,7 @@
 //! - [`upload_quota`]: how much everybody may store.
 
 pub mod content_type;
+mod figures;
 pub mod file_lin;
 pub mod file_manager;
 pub mod http_conn;
@@ -76,6 +77,8 @@ pub struct MsfsConfig {
     pub get_thread_count: NonZeroUsize,
     /// `UploadSecret` and the like.
     pub upload_limits: UploadLimits,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Whose uploads are not limited unless the configuration says otherwise: a db_proxy_server on the
@@ -132,6 +135,7 @@ impl MsfsConfig {
             post_thread_count: config.get("PostThreadCount")?,
             get_thread_count: config.get("GetThreadCount")?,
             upload_limits: UploadLimits::read(config)?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -174,6 +178,7 @@ impl Msfs {
         let limits = ConnLimits { message_len_max: HTTP_UPLOAD_MAX as u32, ..ConnLimits::CLIENT };
         let options = ListenOptions { conn_max: CONN_MAX, ..ListenOptions::new(limits) };
         let addrs = config.listen.listen::<HttpConn>(&mut dispatch, &options)?;
+        dispatch.listen_for_admin(config.metrics_listen)?;
         http_conn::init_http_conn(dispatch.net());
         Ok((dispatch, srv, addrs))
     }

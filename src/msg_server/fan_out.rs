@@ -53,6 +53,13 @@ struct FanOut {
 #[derive(Debug, Default)]
 pub(super) struct FanOuts(VecDeque<FanOut>);
 
+impl FanOuts {
+    /// How many are on their way.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// To all PCs.
 ///
 /// C++: msg_server/ImUser.cpp CImUserManager::BroadcastPdu

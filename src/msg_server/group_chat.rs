@@ -108,6 +108,18 @@ pub(super) struct GroupChat {
     groups: HashMap<u32, Group>,
 }
 
+impl GroupChat {
+    /// Groups of which something is known.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Messages that wait for the members of their group.
+    pub(super) fn waiting(&self) -> usize {
+        self.groups.values().map(|group| group.waiting.len()).sum()
+    }
+}
+
 /// C++: msg_server/GroupChat.cpp CGroupChat::HandleClientGroupNormalRequest
 /// Differs: the refusal has the user id it is required to have (F74).
 pub(super) fn handle_client_group_normal_request(

@@ -29,6 +29,7 @@ pub mod push_serv_conn;
 pub mod route_serv_conn;
 
 mod fan_out;
+mod figures;
 mod relay;
 mod reload;
 #[cfg(test)]
@@ -102,6 +103,8 @@ pub struct MsgServerConfig {
     pub peer_tls: Option<PeerTls>,
     /// What the file says as a whole, for who changes it while the server runs.
     pub file: ConfigSnapshot,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl MsgServerConfig {
@@ -136,6 +139,7 @@ impl MsgServerConfig {
             file_servers: config.read_server_config("FileServerIP", "FileServerPort")?,
             peer_tls: PeerTls::read(config)?,
             file: ConfigSnapshot::of(config),
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -160,6 +164,9 @@ pub struct MsgServer {
     msg_conns: ConnMap<MsgConn>,
     im_users: ImUserManager,
     msg_stats: MsgStats,
+    /// Logins since the start, and those that were refused.
+    logins: u64,
+    logins_refused: u64,
     /// Whether every message is logged.
     ///
     /// C++: msg_server/MsgConn.cpp g_log_msg_toggle
@@ -200,6 +207,8 @@ impl MsgServer {
             msg_conns: ConnMap::default(),
             im_users: ImUserManager::default(),
             msg_stats: MsgStats::default(),
+            logins: 0,
+            logins_refused: 0,
             log_msg_toggle: false,
             group_chat: GroupChat::default(),
             fan_outs: FanOuts::default(),
@@ -234,6 +243,7 @@ impl MsgServer {
         let peer_tls = config.peer_tls.as_ref().map(PeerTls::connecting);
         dispatch.net().set_outgoing_transport(peer_tls);
         srv.init(dispatch.net());
+        dispatch.listen_for_admin(config.metrics_listen)?;
         Ok((dispatch, srv, addrs))
     }
 

@@ -233,6 +233,11 @@ impl MsgConn {
         self.client_type
     }
 
+    /// Messages it has not acknowledged yet.
+    pub(super) fn waiting_acks(&self) -> usize {
+        self.send_msg_list.len()
+    }
+
     /// Milliseconds of the loop's clock since the login, and Unix milliseconds of it.
     pub(super) fn login_age(&self, tick: u64) -> (u64, u64) {
         (tick.saturating_sub(self.state_tick), self.login_time)
@@ -312,7 +317,7 @@ impl MsgConn {
 
     /// C++: msg_server/MsgConn.cpp CMsgConn::_HandleHeartBeat
     fn handle_heart_beat(cx: &mut Cx<'_>, this: NetHandle, pdu: PduRef<'_>) {
-        cx.net.send(this, pdu.as_bytes());
+        cx.net.send_received(this, pdu);
     }
 
     /// Forgets the connection, tells login_servers and route_servers, and closes it.

@@ -48,6 +48,8 @@ pub struct EventDispatch<S: 'static> {
     waker: Arc<Waker>,
     /// Tick 0.
     epoch: Instant,
+    /// When the turn began to work.
+    turn_start: Instant,
     net: Netlib<S>,
     listeners: Vec<Listener<S>>,
     /// By slot of the handle.
@@ -67,6 +69,7 @@ pub struct EventDispatch<S: 'static> {
     signals: Option<SignalSource<S>>,
     stop_asked: Arc<AtomicBool>,
     stop_flush_ms: u64,
+    admin_addr: Option<SocketAddr>,
 }
 
 /// Ends a loop from any thread, in the same order as [`Netlib::stop_event`].
@@ -109,11 +112,13 @@ impl<S> EventDispatch<S> {
     pub fn new() -> std_io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let epoch = now();
         Ok(Self {
             resolver: Resolver::new(Arc::clone(&waker)),
             poll,
             waker,
-            epoch: now(),
+            epoch,
+            turn_start: epoch,
             net: Netlib::new(0),
             listeners: Vec::new(),
             sockets: Vec::new(),
@@ -127,12 +132,22 @@ impl<S> EventDispatch<S> {
             signals: None,
             stop_asked: Arc::default(),
             stop_flush_ms: STOP_FLUSH_MS,
+            admin_addr: None,
         })
     }
 
     /// The network, to register timers and connects before the loop starts.
     pub fn net(&mut self) -> &mut Netlib<S> {
         &mut self.net
+    }
+
+    /// Where the administration port is, if there is one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
+    }
+
+    pub(super) fn set_admin_addr(&mut self, addr: SocketAddr) {
+        self.admin_addr = Some(addr);
     }
 
     /// A list through which other threads hand items to this loop and wake it. Drain it in a loop
@@ -227,7 +242,7 @@ impl<S> EventDispatch<S> {
     /// answers of workers (F43).
     pub fn start_dispatch(&mut self, srv: &mut S) -> std_io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
-        self.net.set_tick(self.now());
+        self.begin_turn();
         service_manager::ready();
         while self.net.running && !self.stop_asked.load(Ordering::Acquire) {
             self.run_once(&mut events, srv)?;
@@ -238,7 +253,7 @@ impl<S> EventDispatch<S> {
 
     fn run_once(&mut self, events: &mut Events, srv: &mut S) -> std_io::Result<()> {
         self.settle(srv);
-        let timeout = self.timeout();
+        let timeout = self.end_turn();
         self.wait_and_serve(events, timeout, srv)
     }
 
@@ -280,8 +295,13 @@ impl<S> EventDispatch<S> {
             Err(error) if error.kind() == std_io::ErrorKind::Interrupted => {}
             result => result?,
         }
-        self.net.set_tick(self.now());
+        self.begin_turn();
         Ok(())
+    }
+
+    fn begin_turn(&mut self) {
+        self.turn_start = now();
+        self.net.set_tick(self.tick_of(self.turn_start));
     }
 
     fn dispatch(&mut self, event: &Event, srv: &mut S) {
@@ -318,9 +338,11 @@ impl<S> EventDispatch<S> {
         }
     }
 
-    /// How long the loop may sleep: not at all with work left, else until the next time that
-    /// matters, else for ever.
-    fn timeout(&mut self) -> Option<Duration> {
+    /// Ends the work of a turn. How long the loop may sleep: not at all with work left, else until
+    /// the next time that matters, else for ever.
+    fn end_turn(&mut self) -> Option<Duration> {
+        let now = now();
+        self.net.figures.turns.observe_time(now.duration_since(self.turn_start));
         let accepts = self.accept_paused.is_none() && self.listeners.iter().any(|l| l.pending);
         if self.net.has_pending() || accepts {
             return Some(Duration::ZERO);
@@ -336,7 +358,7 @@ impl<S> EventDispatch<S> {
             self.net.next_delay(),
         ];
         let next = times.into_iter().flatten().min()?;
-        Some(Duration::from_millis(next.saturating_sub(self.now())))
+        Some(Duration::from_millis(next.saturating_sub(self.tick_of(now))))
     }
 
     fn check_signals(&mut self, srv: &mut S) {
@@ -347,8 +369,8 @@ impl<S> EventDispatch<S> {
         }
     }
 
-    fn now(&self) -> u64 {
-        now().duration_since(self.epoch).as_millis() as u64
+    fn tick_of(&self, now: Instant) -> u64 {
+        now.duration_since(self.epoch).as_millis() as u64
     }
 
     fn socket(&mut self, handle: NetHandle) -> Option<&mut BaseSocket> {

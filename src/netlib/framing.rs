@@ -61,8 +61,9 @@ impl<H: PduHandler> Framing<H> for PduFraming {
             let Some(pdu) = PduRef::parse(&input[used..], len_max)? else {
                 break;
             };
-            used += pdu.as_bytes().len();
-            cx.net.stats.messages_in += 1;
+            let length = pdu.as_bytes().len();
+            used += length;
+            cx.net.figures.pdus_in.count(pdu.command_id(), length);
             match H::handle_pdu(cx, this, pdu) {
                 Ok(()) => {}
                 Err(error) if is_forgiven(cx, this, &error) => {
@@ -78,8 +79,14 @@ impl<H: PduHandler> Framing<H> for PduFraming {
 /// Whether the connection goes on with its next PDU.
 fn is_forgiven<S>(cx: &mut Cx<'_, S>, this: NetHandle, error: &PduError) -> bool {
     match error {
-        PduError::Decode { .. } => cx.net.count_bad_body(this),
-        PduError::AttachData(_) => true,
+        PduError::Decode { .. } => {
+            cx.net.figures.drop_bad_body();
+            cx.net.count_bad_body(this)
+        }
+        PduError::AttachData(_) => {
+            cx.net.figures.drop_bad_attach_data();
+            true
+        }
         PduError::BadLength { .. } | PduError::Refused { .. } => false,
     }
 }
@@ -147,7 +154,7 @@ impl<H: HttpHandler> Framing<H> for HttpFraming {
                 },
                 Ok(Some((request, length))) => {
                     used += length;
-                    cx.net.stats.messages_in += 1;
+                    cx.net.figures.http_requests += 1;
                     H::handle_request(cx, this, &request)
                 }
                 Err(error) => Err(error),

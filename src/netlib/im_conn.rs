@@ -1,5 +1,6 @@
 //! The transport half of a connection, and what a class of connections does.
 
+use std::any::type_name;
 use std::net::SocketAddr;
 
 use thiserror::Error;
@@ -100,6 +101,44 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Everything [`Self::label`] gives.
+    pub(crate) const LABELS: [&str; 14] = [
+        "peer_closed",
+        "io",
+        "resolve",
+        "connect_timeout",
+        "receive_timeout",
+        "message_timeout",
+        "pdu_length",
+        "pdu_bodies",
+        "pdu_refused",
+        "http",
+        "output_full",
+        "transport",
+        "urgent_data",
+        "not_configured",
+    ];
+
+    /// One word for figures.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::Io(_) => "io",
+            Self::Resolve(_) => "resolve",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::ReceiveTimeout(_) => "receive_timeout",
+            Self::MessageTimeout { .. } => "message_timeout",
+            Self::Pdu(PduError::BadLength { .. }) => "pdu_length",
+            Self::Pdu(PduError::Decode { .. } | PduError::AttachData(_)) => "pdu_bodies",
+            Self::Pdu(PduError::Refused { .. }) => "pdu_refused",
+            Self::Http(_) => "http",
+            Self::OutputFull { .. } => "output_full",
+            Self::Transport(_) => "transport",
+            Self::UrgentData => "urgent_data",
+            Self::NotConfigured => "not_configured",
+        }
+    }
+
     /// Whether what is queued for the peer is still worth writing.
     pub(crate) fn flushes(&self) -> bool {
         match self {
@@ -129,6 +168,8 @@ type ReadFn<S> = fn(&mut Cx<'_, S>, NetHandle, &[u8]) -> Result<usize, CloseReas
 
 /// The functions of one [`ConnHandler`]: a vtable per class, like the C++, and no central list.
 pub(crate) struct ConnOps<S: 'static> {
+    /// The name of the class, as figures have it.
+    pub(crate) class: fn() -> &'static str,
     pub(crate) on_connect: fn(&mut Cx<'_, S>, NetHandle),
     pub(crate) on_confirm: fn(&mut Cx<'_, S>, NetHandle),
     pub(crate) on_read: ReadFn<S>,
@@ -139,6 +180,7 @@ pub(crate) struct ConnOps<S: 'static> {
 impl<S> ConnOps<S> {
     pub(crate) const fn of<H: ConnHandler<Server = S>>() -> &'static Self {
         &Self {
+            class: class_name::<H>,
             on_connect: H::on_connect,
             on_confirm: H::on_confirm,
             on_read: <H::Framing as Framing<H>>::read,
@@ -146,6 +188,13 @@ impl<S> ConnOps<S> {
             on_close: H::on_close,
         }
     }
+}
+
+/// `MsgConn` of `teamtalk::msg_server::msg_conn::MsgConn`.
+fn class_name<H>() -> &'static str {
+    let path = type_name::<H>();
+    let path = path.split_once('<').map_or(path, |(path, _)| path);
+    path.rsplit_once("::").map_or(path, |(_, name)| name)
 }
 
 /// Where a connection stands.
@@ -177,6 +226,8 @@ pub(crate) struct ImConn<S: 'static> {
     pub(crate) last_send_tick: u64,
     pub(crate) last_recv_tick: u64,
     pub(crate) limits: ConnLimits,
+    /// The class, as figures number it.
+    pub(crate) class: u8,
     /// The listener that accepted it.
     pub(crate) listener: Option<u16>,
     pub(crate) state: ConnState,
@@ -223,6 +274,7 @@ impl<S> ImConn<S> {
             last_send_tick: tick,
             last_recv_tick: tick,
             limits,
+            class: 0,
             listener: None,
             state,
             busy: state == ConnState::Connecting,

@@ -32,6 +32,7 @@
 //! 9. An idle connection holds no buffer: input buffers exist only around an incomplete message,
 //!    output buffers only while something is unsent.
 
+pub mod admin;
 pub mod conn_map;
 pub mod event_dispatch;
 pub mod framing;
@@ -52,6 +53,7 @@ pub mod transport;
 mod base_socket;
 mod deadlines;
 mod listener;
+mod net_stats;
 mod out_queue;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -62,11 +64,13 @@ use std::net::SocketAddr;
 
 use prost::Message;
 
+pub use admin::Health;
 pub use conn_map::ConnMap;
 pub use event_dispatch::{EventDispatch, READ_BUDGET, Stopper};
 pub use framing::{Framing, HttpFraming, HttpHandler, PduFraming, PduHandler};
 pub use im_conn::{CloseReason, ConnHandler};
 pub use net_handle::NetHandle;
+pub use net_stats::NetStats;
 pub use options::{ConnLimits, ListenOptions};
 pub use response_list::ResponseList;
 pub use serv_conns::ServConns;
@@ -74,9 +78,11 @@ pub use serv_info::ServList;
 pub use timer::Callback;
 pub use transport::{MakeTransport, Transport};
 
-use crate::base::im_pdu::{self, ImPdu, PduHeader};
+use crate::base::im_pdu::{self, ImPdu, PduHeader, PduRef};
+use admin::AdminConns;
 use im_conn::{ConnOps, ConnState, ImConn};
 use net_handle::Slots;
+use net_stats::Figures;
 use out_queue::{BufPool, OutQueue};
 use timer::{TimerId, Timers};
 
@@ -99,25 +105,6 @@ pub(crate) enum Target {
     Name(String, u16),
 }
 
-/// What has happened since the start.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct NetStats {
-    /// Connections that listeners accepted.
-    pub accepted: u64,
-    /// New connections closed at once: a limit was reached, or the peer is not allowed.
-    pub accept_refused: u64,
-    /// Times that accepting paused because no file descriptor was left.
-    pub accept_paused: u64,
-    /// Connections that netlib ended: everything [`CloseReason`] lists.
-    pub failed: u64,
-    /// Bytes read from sockets.
-    pub bytes_in: u64,
-    /// Bytes queued for sockets.
-    pub bytes_out: u64,
-    /// PDUs and HTTP requests handed to handlers.
-    pub messages_in: u64,
-}
-
 /// All connections, timers and pending work of a loop. No sockets: see [`EventDispatch`].
 ///
 /// C++: base/netlib.h netlib_*
@@ -136,7 +123,8 @@ pub struct Netlib<S: 'static> {
     fail_list: Vec<(NetHandle, CloseReason)>,
     /// When a delayed connection may go on.
     delays: BinaryHeap<Reverse<(u64, NetHandle)>>,
-    stats: NetStats,
+    figures: Figures,
+    admin_conns: AdminConns,
     /// What lies under the connections that are made from here.
     outgoing: Option<MakeTransport>,
     running: bool,
@@ -147,7 +135,7 @@ impl<S> std::fmt::Debug for Netlib<S> {
         f.debug_struct("Netlib")
             .field("conns", &self.conns.len())
             .field("tick", &self.tick)
-            .field("stats", &self.stats)
+            .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }
@@ -167,7 +155,8 @@ impl<S> Netlib<S> {
             read_list: Vec::new(),
             fail_list: Vec::new(),
             delays: BinaryHeap::new(),
-            stats: NetStats::default(),
+            figures: Figures::new(),
+            admin_conns: AdminConns::default(),
             outgoing: None,
             running: true,
         }
@@ -223,22 +212,38 @@ impl<S> Netlib<S> {
         });
     }
 
+    /// Queues a PDU that was just received, as it is.
+    pub fn send_received(&mut self, handle: NetHandle, pdu: PduRef<'_>) {
+        let bytes = pdu.as_bytes();
+        let queued = self.queue(handle, bytes.len(), |conn, pool| match &mut conn.transport {
+            None => conn.out.append(pool, |tail| tail.extend_from_slice(bytes)),
+            Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
+        });
+        if queued {
+            self.figures.pdus_out.count(pdu.command_id(), bytes.len());
+        }
+    }
+
     /// Queues a PDU that several connections may share: nothing is copied per connection.
     ///
     /// C++: base/imconn.h CImConn::SendPdu
     pub fn send_pdu(&mut self, handle: NetHandle, pdu: &ImPdu) {
         let bytes = pdu.bytes();
-        self.queue(handle, bytes.len(), |conn, pool| match &mut conn.transport {
+        let queued = self.queue(handle, bytes.len(), |conn, pool| match &mut conn.transport {
             None => conn.out.push_shared(pool, bytes),
             Some(transport) => conn.out.append(pool, |tail| transport.send(bytes, tail)),
         });
+        if queued {
+            self.figures.pdus_out.count(pdu.as_pdu().command_id(), bytes.len());
+        }
     }
 
     /// Encodes a PDU for one connection right behind what is queued for it: no PDU is built.
     ///
     /// C++: base/im_conn_util.cpp SendMessageLite
     pub fn send_msg(&mut self, handle: NetHandle, header: PduHeader, msg: &impl Message) {
-        self.queue(handle, im_pdu::pdu_len(msg), |conn, pool| match &mut conn.transport {
+        let length = im_pdu::pdu_len(msg);
+        let queued = self.queue(handle, length, |conn, pool| match &mut conn.transport {
             None => conn.out.append(pool, |tail| im_pdu::append_pdu(tail, header, msg)),
             Some(transport) => {
                 let mut plain = pool.take();
@@ -247,6 +252,9 @@ impl<S> Netlib<S> {
                 pool.give(plain);
             }
         });
+        if queued {
+            self.figures.pdus_out.count(header.command_id, length);
+        }
     }
 
     /// Ends a connection for the service at once; what is queued is still written.
@@ -269,6 +277,7 @@ impl<S> Netlib<S> {
         }
         conn.state = ConnState::Closing;
         self.close_list.push(handle);
+        self.figures.close_by_service();
     }
 
     /// Gives the connection no more messages until [`Self::resume_read`]: what arrives stays with
@@ -301,6 +310,7 @@ impl<S> Netlib<S> {
         if wait_ms > 0 {
             conn.delayed_until = until;
             self.delays.push(Reverse((until, handle)));
+            self.figures.delayed += 1;
         }
     }
 
@@ -435,7 +445,7 @@ impl<S> Netlib<S> {
 
     /// What has happened so far.
     pub fn stats(&self) -> NetStats {
-        self.stats
+        self.figures.totals()
     }
 
     /// Ends a connection on behalf of netlib: `on_close` comes before the next poll.
@@ -465,7 +475,19 @@ impl<S> Netlib<S> {
         limits: ConnLimits,
         state: ConnState,
     ) -> Option<NetHandle> {
-        self.conns.insert(ImConn::new(ops, limits, state, self.tick), self.tick)
+        let handle = self.conns.insert(ImConn::new(ops, limits, state, self.tick), self.tick)?;
+        let class = self.figures.add_conn((ops.class)());
+        if let Some(conn) = self.conns.get_mut(handle) {
+            conn.class = class;
+        }
+        Some(handle)
+    }
+
+    /// Forgets a connection, socket or not.
+    pub(crate) fn remove_conn(&mut self, handle: NetHandle) -> Option<ImConn<S>> {
+        let conn = self.conns.remove(handle, self.tick)?;
+        self.figures.remove_conn(conn.class);
+        Some(conn)
     }
 
     pub(crate) fn conn_mut(&mut self, handle: NetHandle) -> Option<&mut ImConn<S>> {
@@ -519,16 +541,17 @@ impl<S> Netlib<S> {
         self.conns.get_mut(handle).filter(|c| c.is_open())
     }
 
-    /// Appends to an open connection through `put`, unless that would exceed its limit.
+    /// Appends to an open connection through `put`, unless that would exceed its limit. Says
+    /// whether it did.
     #[inline]
     fn queue(
         &mut self,
         handle: NetHandle,
         added: usize,
         put: impl FnOnce(&mut ImConn<S>, &mut BufPool),
-    ) {
+    ) -> bool {
         let Some(conn) = self.conns.get_mut(handle).filter(|c| c.is_open()) else {
-            return;
+            return false;
         };
         let (queued, max) = (conn.out.len(), conn.limits.out_len_max);
         if queued + added > max as usize {
@@ -539,15 +562,16 @@ impl<S> Netlib<S> {
             if max != 0 {
                 self.fail_list.push((handle, CloseReason::OutputFull { queued, added, max }));
             }
-            return;
+            return false;
         }
         conn.last_send_tick = self.tick;
         put(conn, &mut self.pool);
-        self.stats.bytes_out += added as u64;
+        self.figures.stats.bytes_out += added as u64;
         if !conn.write_listed && !conn.busy {
             conn.write_listed = true;
             self.write_list.push(handle);
         }
+        true
     }
 }
 

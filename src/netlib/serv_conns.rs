@@ -152,6 +152,11 @@ impl<T: Default> ServConns<T> {
         self.open().map(|(handle, _)| handle).collect()
     }
 
+    /// The servers, and what became of the connections to them.
+    pub fn list(&self) -> &ServList {
+        &self.list
+    }
+
     /// Whether there is an open connection.
     pub fn is_available(&self) -> bool {
         self.open().next().is_some()

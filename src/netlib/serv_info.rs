@@ -1,5 +1,6 @@
 //! The servers a service connects to, and when it tries again.
 
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 
@@ -7,6 +8,7 @@ use super::Netlib;
 use super::im_conn::ConnHandler;
 use super::net_handle::NetHandle;
 use super::options::ConnLimits;
+use crate::base::metrics_text::{Family, MetricsText};
 
 /// Seconds before the first attempt after a connection that had worked.
 ///
@@ -41,11 +43,27 @@ pub struct ServInfo {
     /// Seconds of the last delay, before jitter. 0 while all is well.
     reconnect_cnt: u64,
     retry_tick: u64,
+    /// Whether the connection is established.
+    open: bool,
+    /// Connects that were started, that succeeded, and established connections that ended.
+    attempts: u64,
+    established: u64,
+    lost: u64,
 }
 
 impl ServInfo {
     fn new((host, port): (String, u16)) -> Self {
-        Self { host, port, conn: None, reconnect_cnt: 0, retry_tick: 0 }
+        Self {
+            host,
+            port,
+            conn: None,
+            reconnect_cnt: 0,
+            retry_tick: 0,
+            open: false,
+            attempts: 0,
+            established: 0,
+            lost: 0,
+        }
     }
 }
 
@@ -111,6 +129,7 @@ impl ServList {
             if server.conn.is_some() || net.tick() < server.retry_tick {
                 continue;
             }
+            server.attempts += 1;
             match net.connect_host::<H>(&server.host, server.port, self.limits) {
                 Some(handle) => {
                     server.conn = Some(handle);
@@ -124,14 +143,19 @@ impl ServList {
 
     /// The connection of server `at` is established.
     pub fn confirm(&mut self, at: usize) {
-        self.servers[at].reconnect_cnt = 0;
+        let server = &mut self.servers[at];
+        server.reconnect_cnt = 0;
+        server.open = true;
+        server.established += 1;
     }
 
     /// The connection of server `at` has ended, established or not: tries again later.
     ///
     /// C++: base/ServInfo.h serv_reset
     pub fn reset(&mut self, at: usize, tick: u64) {
-        self.servers[at].conn = None;
+        let server = &mut self.servers[at];
+        server.conn = None;
+        server.lost += u64::from(mem::take(&mut server.open));
         self.schedule(at, tick);
     }
 
@@ -151,5 +175,70 @@ impl ServList {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// All connections to one address, summed up.
+#[derive(Default)]
+struct Sum {
+    wanted: u64,
+    open: u64,
+    attempts: u64,
+    established: u64,
+    lost: u64,
+}
+
+/// Writes how connected a service is, by the kind and the address of the other servers.
+pub fn write_metrics(kinds: &[(&str, &ServList)], text: &mut MetricsText) {
+    let mut sums: BTreeMap<(&str, String), Sum> = BTreeMap::new();
+    for (kind, list) in kinds {
+        for server in &list.servers {
+            let address = format!("{}:{}", server.host, server.port);
+            let sum = sums.entry((*kind, address)).or_default();
+            sum.wanted += 1;
+            sum.open += u64::from(server.open);
+            sum.attempts += server.attempts;
+            sum.established += server.established;
+            sum.lost += server.lost;
+        }
+    }
+    let write = |mut family: Family<'_>, part: fn(&Sum) -> u64| {
+        for ((kind, address), sum) in &sums {
+            family.sample(&[("server", *kind), ("address", address.as_str())], part(sum));
+        }
+    };
+    let help = "Connections there are to be to other servers.";
+    write(text.gauge("teamtalk_backend_wanted", help), |sum| sum.wanted);
+    let help = "Connections that are established to other servers.";
+    write(text.gauge("teamtalk_backend_open", help), |sum| sum.open);
+    let help = "Connects to other servers that were started.";
+    write(text.counter("teamtalk_backend_attempts_total", help), |sum| sum.attempts);
+    let help = "Connects to other servers that succeeded.";
+    write(text.counter("teamtalk_backend_established_total", help), |sum| sum.established);
+    let help = "Established connections to other servers that ended.";
+    write(text.counter("teamtalk_backend_lost_total", help), |sum| sum.lost);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_to_one_address_are_summed_up() {
+        let addr = || ("db".to_owned(), 10600);
+        let mut list = ServList::with_seed([addr(), addr()], 1);
+        list.confirm(0);
+        list.reset(0, 0);
+        list.confirm(1);
+        // One that never was established is not lost.
+        list.reset(0, 0);
+        let mut text = MetricsText::default();
+        write_metrics(&[("db_proxy_server", &list)], &mut text);
+        let labels = "{server=\"db_proxy_server\",address=\"db:10600\"}";
+        for (name, value) in [("wanted", 2), ("open", 1), ("established_total", 2)] {
+            let line = format!("teamtalk_backend_{name}{labels} {value}\n");
+            assert!(text.as_str().contains(&line), "{line} {}", text.as_str());
+        }
+        assert!(text.as_str().contains(&format!("teamtalk_backend_lost_total{labels} 1\n")));
     }
 }

@@ -81,7 +81,7 @@ impl<S> TestBed<S> {
         lost.state = ConnState::Closing;
         let on_close = lost.ops.on_close;
         on_close(&mut self.cx(), conn);
-        self.net.conns.remove(conn, self.net.tick);
+        self.net.remove_conn(conn);
     }
 
     /// Time passes, then timers and loop callbacks run, and connections that failed are told.

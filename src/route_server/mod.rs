@@ -13,6 +13,7 @@
 //! - [`user_info`]: who is on line, on which msg_server.
 //! - [`route_conn`]: the commands.
 
+mod figures;
 pub mod route_conn;
 pub mod user_info;
 
@@ -45,6 +46,8 @@ pub struct RouteServerConfig {
     pub listen_msg_port: u16,
     /// `AllowIP`, `PeerTls…`: who may connect.
     pub peers: Peers,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl RouteServerConfig {
@@ -57,6 +60,7 @@ impl RouteServerConfig {
             listen_ip: config.get::<HostList>("ListenIP")?.0.join(";"),
             listen_msg_port: config.get("ListenMsgPort")?,
             peers: Peers::read(config, "AllowIP")?,
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -89,6 +93,7 @@ impl RouteServer {
         let options = config.peers.only(options);
         let addrs =
             dispatch.listen_on::<RouteConn>(&config.listen_ip, config.listen_msg_port, options)?;
+        dispatch.listen_for_admin(config.metrics_listen)?;
         route_conn::init_route_conn_timer_callback(dispatch.net());
         Ok((dispatch, Self::default(), addrs))
     }

@@ -11,14 +11,16 @@
 //! ```
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::cache_conn::CacheConn;
 use super::db_conn::Counters;
 use super::db_pool::{PoolNames, conns_max};
 use super::embedded_cache::EmbeddedCache;
 use super::error::CacheError;
-use super::pool::{Pool, PoolGuard, Pooled};
+use super::pool::{Pool, PoolFigures, PoolGuard, Pooled};
 use super::redis::{RedisConfig, RedisConn};
+use super::timed::{TimedCache, Times};
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::{ConfigValue, Host, Secret};
 
@@ -108,6 +110,13 @@ impl CacheTarget {
     }
 }
 
+fn measured(name: &str, conns_max: usize, target: CacheTarget) -> (CachePool, Arc<Times>) {
+    let times = Arc::new(Times::default());
+    let measured = Arc::clone(&times);
+    let open = move || Ok(TimedCache::boxed(target.open()?, &measured));
+    (Pool::new(name, conns_max, open), times)
+}
+
 /// All pools of cache connections of a process.
 ///
 /// C++: db_proxy_server/CachePool.h CacheManager
@@ -115,7 +124,7 @@ impl CacheTarget {
 /// is first used.
 #[derive(Debug)]
 pub struct CacheManager {
-    pools: Vec<CachePool>,
+    pools: Vec<(CachePool, Arc<Times>)>,
     /// The names of those that others may use as well.
     shared: Vec<String>,
 }
@@ -133,7 +142,7 @@ impl CacheManager {
             if !embedded {
                 shared.push(name.clone());
             }
-            pools.push(Pool::new(&name, conns_max, move || target.open()));
+            pools.push(measured(&name, conns_max, target));
         }
         Ok(Self { pools, shared })
     }
@@ -141,17 +150,29 @@ impl CacheManager {
     /// All pools in one database of a server, of as many connections as one worker needs.
     pub fn on_redis(config: &RedisConfig) -> Self {
         let names = [UNREAD, GROUP_SET, SYNC, TOKEN, GROUP_MEMBER];
-        let pool = |name: &str| {
-            let target = CacheTarget::Redis(config.clone());
-            Pool::new(name, 1, move || target.open())
-        };
+        let pool = |name: &str| measured(name, 1, CacheTarget::Redis(config.clone()));
         Self { pools: names.map(pool).into(), shared: names.map(str::to_owned).into() }
     }
 
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Result<&CachePool, CacheError> {
-        let found = self.pools.iter().find(|pool| pool.name() == name);
-        found.ok_or_else(|| CacheError::NoPool(name.to_owned()))
+        let mut pools = self.pools.iter().map(|(pool, _)| pool);
+        pools.find(|pool| pool.name() == name).ok_or_else(|| CacheError::NoPool(name.to_owned()))
+    }
+
+    /// Names and figures of all pools.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, PoolFigures, &Times)> {
+        self.pools.iter().map(|(pool, times)| (pool.name(), pool.figures(), &**times))
+    }
+
+    /// Asks the server behind each pool whether it is there. Whatever does not answer is told by
+    /// name and reason. Blocks.
+    pub fn unreachable(&self) -> Vec<String> {
+        let ask = |pool: &CachePool| match pool.get().and_then(|mut conn| conn.ping()) {
+            Ok(()) => None,
+            Err(error) => Some(format!("cache {}: {error}", pool.name())),
+        };
+        self.pools.iter().filter_map(|(pool, _)| ask(pool)).collect()
     }
 
     /// Whether servers that are not of this project may use the pool as well: it is in Redis.

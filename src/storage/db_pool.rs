@@ -11,15 +11,17 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use log::info;
 
 use super::db_conn::{Counters, DbConn};
 use super::error::DbError;
 use super::mysql::{MySqlConfig, MySqlConn};
-use super::pool::{Pool, PoolGuard, Pooled};
+use super::pool::{Pool, PoolFigures, PoolGuard, Pooled};
 use super::schema;
 use super::sqlite::SqliteConn;
+use super::timed::{TimedDb, Times};
 use crate::base::config_file_reader::{ConfigError, ConfigFileReader};
 use crate::base::config_value::{ConfigValue, Host, Secret};
 use crate::base::util::str_explode;
@@ -154,7 +156,22 @@ impl DbTarget {
 /// Differs: a value that is passed on instead of a global variable, and each pool connects when it
 /// is first used.
 pub struct DbManager {
-    pools: Vec<(DbPool, DbTarget)>,
+    pools: Vec<Entry>,
+}
+
+struct Entry {
+    pool: DbPool,
+    target: DbTarget,
+    times: Arc<Times>,
+}
+
+impl Entry {
+    fn new(name: &str, conns_max: usize, target: DbTarget) -> Self {
+        let times = Arc::new(Times::default());
+        let (to, measured) = (target.clone(), Arc::clone(&times));
+        let open = move || Ok(TimedDb::boxed(to.open()?, &measured));
+        Self { pool: Pool::new(name, conns_max, open), target, times }
+    }
 }
 
 impl DbManager {
@@ -166,25 +183,20 @@ impl DbManager {
         for name in config.get::<PoolNames>("DBInstances")?.0 {
             let target = DbTarget::read(config, &name)?;
             let conns_max = conns_max(config, &name, matches!(target, DbTarget::Sqlite(_)))?;
-            let to = target.clone();
-            pools.push((Pool::new(&name, conns_max, move || to.open()), target));
+            pools.push(Entry::new(&name, conns_max, target));
         }
         Ok(Self { pools })
     }
 
     /// Both pools on one server, of as many connections as one worker needs.
     pub fn on_mysql(config: &MySqlConfig) -> Self {
-        let pool = |name| {
-            let target = DbTarget::MySql(config.clone());
-            let to = target.clone();
-            (Pool::new(name, 1, move || to.open()), target)
-        };
+        let pool = |name| Entry::new(name, 1, DbTarget::MySql(config.clone()));
         Self { pools: vec![pool(TEAMTALK_MASTER), pool(TEAMTALK_SLAVE)] }
     }
 
     /// The pool of this name.
     pub fn pool(&self, name: &str) -> Result<&DbPool, DbError> {
-        self.find(name).map(|(pool, _)| pool)
+        self.find(name).map(|entry| &entry.pool)
     }
 
     /// Lends a connection of the pool of this name.
@@ -196,23 +208,23 @@ impl DbManager {
 
     /// Where the pool of this name leads, without user and password: for messages.
     pub fn target(&self, name: &str) -> Result<String, DbError> {
-        self.find(name).map(|(_, target)| target.to_string())
+        self.find(name).map(|entry| entry.target.to_string())
     }
 
     /// Whether the pool of this name leads to a file that does not exist: the first connection
     /// makes it.
     pub fn is_missing(&self, name: &str) -> Result<bool, DbError> {
-        self.find(name).map(|(_, target)| target.is_missing())
+        self.find(name).map(|entry| entry.target.is_missing())
     }
 
     /// A connection of its own, for statements that take longer than a request may.
     pub fn open_patient(&self, name: &str) -> Result<Box<dyn DbConn>, DbError> {
-        self.find(name)?.1.open_patient()
+        self.find(name)?.target.open_patient()
     }
 
     /// Makes the database itself, without tables, if its server has none of this name.
     pub fn create_database(&self, name: &str) -> Result<(), DbError> {
-        match &self.find(name)?.1 {
+        match &self.find(name)?.target {
             DbTarget::MySql(config) => MySqlConn::create_database(config),
             DbTarget::Sqlite(_) => Ok(()),
         }
@@ -220,21 +232,36 @@ impl DbManager {
 
     /// Brings the tables of [`TEAMTALK_MASTER`] to what this program works with.
     pub fn migrate(&self) -> Result<(), DbError> {
-        let (pool, target) = self.find(TEAMTALK_MASTER)?;
+        let Entry { pool, target, .. } = self.find(TEAMTALK_MASTER)?;
         let steps = schema::migrate(&mut *target.open_patient()?)?;
         info!("pool={} schema is up to date, steps={steps}", pool.name());
         Ok(())
     }
 
-    fn find(&self, name: &str) -> Result<&(DbPool, DbTarget), DbError> {
-        let found = self.pools.iter().find(|(pool, _)| pool.name() == name);
+    /// Names and figures of all pools.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, PoolFigures, &Times)> {
+        self.pools.iter().map(|entry| (entry.pool.name(), entry.pool.figures(), &*entry.times))
+    }
+
+    /// Asks the server behind each pool whether it is there. Whatever does not answer is told by
+    /// name and reason. Blocks.
+    pub fn unreachable(&self) -> Vec<String> {
+        let ask = |entry: &Entry| match entry.pool.get().and_then(|mut conn| conn.ping()) {
+            Ok(()) => None,
+            Err(error) => Some(format!("database {}: {error}", entry.pool.name())),
+        };
+        self.pools.iter().filter_map(ask).collect()
+    }
+
+    fn find(&self, name: &str) -> Result<&Entry, DbError> {
+        let found = self.pools.iter().find(|entry| entry.pool.name() == name);
         found.ok_or_else(|| DbError::Misuse(format!("no database pool {name}")))
     }
 }
 
 impl fmt::Debug for DbManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.pools.iter().map(|(pool, _)| pool)).finish()
+        f.debug_list().entries(self.pools.iter().map(|entry| &entry.pool)).finish()
     }
 }
 
@@ -278,8 +305,8 @@ mod tests {
     fn the_configuration_of_the_original_works_as_it_is() {
         let manager = manager(ORIGINAL).unwrap();
         assert_eq!(manager.pool(TEAMTALK_SLAVE).unwrap().name(), "teamtalk_slave");
-        let (_, target) = manager.find(TEAMTALK_MASTER).unwrap();
-        assert!(matches!(target, DbTarget::MySql(config) if config.port == 3306));
+        let entry = manager.find(TEAMTALK_MASTER).unwrap();
+        assert!(matches!(&entry.target, DbTarget::MySql(config) if config.port == 3306));
         assert!(matches!(manager.db_conn("none"), Err(DbError::Misuse(_))));
     }
 

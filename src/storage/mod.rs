@@ -11,6 +11,8 @@
 //! cache_pool       unread, group_set, sync, token and group_member, as configured
 //! mysql, redis     drivers of an installation with servers
 //! sqlite, embedded_cache   drivers that keep everything in one file
+//! timed            how long all of them take
+//! metrics          what is told of pools and connections
 //! schema           tables, and the way there from older ones
 //! ```
 //!
@@ -41,12 +43,14 @@ pub mod db_conn;
 pub mod db_pool;
 pub mod embedded_cache;
 pub mod error;
+pub mod metrics;
 pub mod mysql;
 pub mod pool;
 pub mod redis;
 pub mod schema;
 pub mod sql;
 pub mod sqlite;
+pub mod timed;
 pub mod value;
 
 pub use cache_conn::{CacheCmd, CacheConn, CacheReply};

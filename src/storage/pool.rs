@@ -83,6 +83,29 @@ struct State<C: ?Sized> {
     holders: Vec<ThreadId>,
     retry: Retry,
     counters: Counters,
+    waits: u64,
+    timeouts: u64,
+    connects: u64,
+    connect_errors: u64,
+}
+
+/// What a pool does, and has done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PoolFigures {
+    /// Connections that are lent, or being opened for somebody.
+    pub in_use: u64,
+    /// Connections that wait for their next use.
+    pub idle: u64,
+    /// Most connections.
+    pub conns_max: u64,
+    /// Times that somebody had to wait for a connection.
+    pub waits: u64,
+    /// Times that somebody waited in vain.
+    pub timeouts: u64,
+    /// Connections that were opened.
+    pub connects: u64,
+    /// Connections that could not be opened.
+    pub connect_errors: u64,
 }
 
 struct Idle<C: ?Sized> {
@@ -102,6 +125,10 @@ impl<C: Pooled + ?Sized> Pool<C> {
             holders: Vec::new(),
             retry: Retry::default(),
             counters: Counters::default(),
+            waits: 0,
+            timeouts: 0,
+            connects: 0,
+            connect_errors: 0,
         };
         Self {
             name: name.to_owned(),
@@ -128,6 +155,20 @@ impl<C: Pooled + ?Sized> Pool<C> {
     /// What the connections did while they were lent.
     pub fn counters(&self) -> Counters {
         self.state.lock().counters
+    }
+
+    /// What the pool does, and has done.
+    pub fn figures(&self) -> PoolFigures {
+        let state = self.state.lock();
+        PoolFigures {
+            in_use: state.holders.len() as u64,
+            idle: state.idle.len() as u64,
+            conns_max: self.conns_max as u64,
+            waits: state.waits,
+            timeouts: state.timeouts,
+            connects: state.connects,
+            connect_errors: state.connect_errors,
+        }
     }
 
     /// Lends a connection until the guard is dropped. A thread has one at a time: two requests
@@ -157,6 +198,7 @@ impl<C: Pooled + ?Sized> Pool<C> {
             return Err(PoolError::Nested { pool: self.name.clone() });
         }
         let deadline = now() + self.wait_max;
+        let mut waited = false;
         loop {
             let idle = state.idle.pop();
             if idle.is_none() && state.holders.len() < self.conns_max {
@@ -166,7 +208,11 @@ impl<C: Pooled + ?Sized> Pool<C> {
                 state.holders.push(holder);
                 return Ok(idle);
             }
+            if !std::mem::replace(&mut waited, true) {
+                state.waits += 1;
+            }
             if self.freed.wait_until(&mut state, deadline).timed_out() {
+                state.timeouts += 1;
                 return Err(PoolError::Timeout { pool: self.name.clone(), waited: self.wait_max });
             }
         }
@@ -202,8 +248,12 @@ impl<C: Pooled + ?Sized> Pool<C> {
         let opened = (self.open)();
         let mut state = self.state.lock();
         match &opened {
-            Ok(_) => state.retry = Retry::default(),
+            Ok(_) => {
+                state.retry = Retry::default();
+                state.connects += 1;
+            }
             Err(error) => {
+                state.connect_errors += 1;
                 let delay = state.retry.fail(now());
                 warn!("pool={} cannot connect, delay_ms={}: {error}", self.name, delay.as_millis());
             }

@@ -10,6 +10,7 @@ mod file_server; // transfers between clients, and files that wait
 mod http_msg_server; // groups made and changed by another program, seen by clients
 mod install; // `make install`, units, manual pages
 mod login_server; // which msg_server clients are sent to
+mod metrics; // health and figures of every server
 mod msfs; // uploads and downloads
 mod msg_server; // logins, messages and presence over several msg_servers
 mod process; // services as processes that can be killed

@@ -43,6 +43,7 @@ fn answer_looks<S: 'static>(cx: &mut Cx<'_, S>) {
 /// A service whose loop runs in a thread. Dropping it stops the loop in good order.
 pub struct Running {
     pub addrs: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
     stopper: Stopper,
     looks: ResponseList<Look>,
     thread: Option<JoinHandle<()>>,
@@ -53,7 +54,7 @@ impl Running {
         (mut dispatch, mut srv, addrs): (EventDispatch<S>, S, Vec<SocketAddr>),
     ) -> Self {
         let _ = env_logger::builder().is_test(true).try_init();
-        let stopper = dispatch.stopper();
+        let (stopper, admin) = (dispatch.stopper(), dispatch.admin_addr());
         let looks: ResponseList<Look> = dispatch.response_list();
         let asked = looks.clone();
         dispatch.net().register_timer(answer_looks::<S>, LOOK_MS);
@@ -61,7 +62,13 @@ impl Running {
             LOOKS.set(Some(asked));
             dispatch.start_dispatch(&mut srv).unwrap();
         });
-        Self { addrs, stopper, looks, thread: Some(thread) }
+        Self { addrs, admin, stopper, looks, thread: Some(thread) }
+    }
+
+    /// Its administration port.
+    #[track_caller]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.expect("a configuration with MetricsListen")
     }
 
     pub fn peer(&self) -> Peer {
@@ -128,6 +135,18 @@ impl Peer {
 
     pub fn try_send(&mut self, pdu: &ImPdu) -> io::Result<()> {
         self.0.write_all(pdu.as_pdu().as_bytes())
+    }
+
+    /// What comes up to and including this text.
+    #[track_caller]
+    pub fn receive_until(&mut self, end: &[u8]) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(end) {
+            let mut byte = [0];
+            self.0.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+        }
+        String::from_utf8(bytes).unwrap()
     }
 
     /// What comes until the other side ends the connection in order.

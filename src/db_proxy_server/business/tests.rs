@@ -21,6 +21,7 @@ use crate::base::http_client::HttpClient;
 use crate::base::im_pdu::{ImPdu, PduHeader, PduRef};
 use crate::base::md5::md5_hex;
 use crate::db_proxy_server::DbProxyServer;
+use crate::db_proxy_server::figures::WorkerFigures;
 use crate::db_proxy_server::handler_map::{PduHandler, handler};
 use crate::db_proxy_server::proxy_task::{ProxyTask, ResponsePdu, run};
 use crate::netlib::EventDispatch;
@@ -485,7 +486,8 @@ fn a_handler_that_panics_is_refused_and_the_others_go_on() {
     bed.add_user(1, "alice", 1);
     let panics: PduHandler = |_, _| panic!("as the test wants it");
     let good: PduHandler = user_action::change_user_sign_info;
-    run(&bed.business, &responses, vec![task(good, 1), task(panics, 2), task(good, 3)]);
+    let tasks = vec![task(good, 1), task(panics, 2), task(good, 3)];
+    run(&bed.business, &WorkerFigures::default(), &responses, tasks);
     let answer = |response: ResponsePdu| {
         let pdu = response.pdu.unwrap();
         let answer: ImChangeSignInfoRsp = pdu.as_pdu().decode().unwrap();

@@ -106,6 +106,7 @@ impl MsgConn {
             user_info: None,
         };
         cx.net.send_msg(this, PduHeader::new(SID_LOGIN, CID_LOGIN_RES_USERLOGIN, *seq_num), &msg);
+        cx.srv.logins_refused += 1;
         Self::close(cx, this);
     }
 
@@ -124,6 +125,7 @@ impl MsgConn {
         conn.state_tick = tick;
         let (client_type, online_status) = (conn.client_type, conn.online_status);
         info!("conn={this} user={user_id} client_type={client_type:#x} logged in");
+        cx.srv.logins += 1;
         let user_conn = UserConn { handle: this, client_type };
         let nick_name = user_info.user_nick_name.clone();
         cx.srv.im_users.validate_msg_conn(user_id, nick_name, user_conn);

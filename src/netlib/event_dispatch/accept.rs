@@ -10,6 +10,7 @@ use super::EventDispatch;
 use crate::netlib::Cx;
 use crate::netlib::base_socket::BaseSocket;
 use crate::netlib::im_conn::ConnState;
+use crate::netlib::net_stats::Refusal;
 
 /// Most connections one listener accepts in one turn.
 const ACCEPT_BUDGET: usize = 256;
@@ -64,25 +65,24 @@ impl<S> EventDispatch<S> {
         let (ops, limits, transport) =
             (listener.ops, listener.options.limits, listener.options.transport.clone());
         if !listener.options.allow.allows(peer.ip()) {
-            return self.refuse(at, peer, "its address is not allowed");
+            return self.refuse(at, peer, Refusal::NotAllowed);
         }
         if listener.is_full() {
-            return self.refuse(at, peer, "conn_max is reached");
+            return self.refuse(at, peer, Refusal::ConnMax);
         }
         let Some(handle) = self.net.add_conn(ops, limits, ConnState::Connected) else {
-            return self.refuse(at, peer, "no handle is left");
+            return self.refuse(at, peer, Refusal::NoHandle);
         };
-        let tick = self.net.tick();
         match BaseSocket::register(stream, handle, self.poll.registry()) {
             Ok(socket) => self.put_socket(handle, socket),
             Err(error) => {
-                self.net.conns.remove(handle, tick);
+                self.net.remove_conn(handle);
                 warn!("peer={peer} not accepted: {error}");
                 return;
             }
         }
         self.listeners[at].conn_count += 1;
-        self.net.stats.accepted += 1;
+        self.net.figures.stats.accepted += 1;
         if let Some(conn) = self.net.conn_mut(handle) {
             conn.peer = Some(peer);
             conn.listener = Some(at as u16);
@@ -92,20 +92,20 @@ impl<S> EventDispatch<S> {
     }
 
     /// The new connection was dropped: its peer sees it closed at once, everybody else goes on.
-    fn refuse(&mut self, at: usize, peer: SocketAddr, reason: &str) {
+    fn refuse(&mut self, at: usize, peer: SocketAddr, refusal: Refusal) {
         let tick = self.net.tick();
-        self.net.stats.accept_refused += 1;
+        self.net.figures.refuse(refusal);
         let listener = &mut self.listeners[at];
         listener.refused += 1;
         if listener.refused_log_tick <= tick {
-            warn!("peer={peer} refused: {reason}, refused={}", listener.refused);
+            warn!("peer={peer} refused: {}, refused={}", refusal.text(), listener.refused);
             listener.refused_log_tick = tick + REFUSED_LOG_MS;
         }
     }
 
     fn pause_accepting(&mut self, at: usize, error: &io::Error) {
         let tick = self.net.tick();
-        self.net.stats.accept_paused += 1;
+        self.net.figures.stats.accept_paused += 1;
         self.accept_paused = Some(tick + ACCEPT_PAUSE_MS);
         let listener = &mut self.listeners[at];
         listener.pending = true;

@@ -153,7 +153,7 @@ impl<S> EventDispatch<S> {
         };
         conn.readable = n == READ_BUDGET || conn.half_closed;
         conn.last_recv_tick = tick;
-        self.net.stats.bytes_in += n as u64;
+        self.net.figures.stats.bytes_in += n as u64;
         if let Some(transport) = &mut conn.transport {
             let mut reply = self.net.pool.take();
             let result = transport.receive(&buf[..n], &mut conn.in_buf, &mut reply);

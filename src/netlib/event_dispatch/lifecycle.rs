@@ -116,7 +116,7 @@ impl<S> EventDispatch<S> {
             }
             _ => warn!("conn={handle} peer={peer} closed: {reason}"),
         }
-        self.net.stats.failed += 1;
+        self.net.figures.close(&reason);
         self.net.close_list.push(handle);
         on_close(&mut Cx { srv, net: &mut self.net }, handle);
     }
@@ -159,7 +159,7 @@ impl<S> EventDispatch<S> {
     /// Gives socket and slot back.
     pub(super) fn free(&mut self, handle: NetHandle) {
         let tick = self.net.tick();
-        let Some(conn) = self.net.conns.remove(handle, tick) else {
+        let Some(conn) = self.net.remove_conn(handle) else {
             return;
         };
         self.untried.remove(&handle);

@@ -42,7 +42,7 @@ fn few_descriptors() {
     bed.accept(1);
     bed.turn_until(|bed| bed.net().stats().accept_paused == 1);
     // It sleeps instead of spinning, and nobody who waits is dropped.
-    assert!(bed.dispatch.timeout().unwrap() > Duration::from_millis(500));
+    assert!(bed.dispatch.end_turn().unwrap() > Duration::from_millis(500));
     // One that leaves makes room for one that waits, at once.
     drop(clients.remove(0));
     bed.turn_until(|bed| bed.srv.count(&Seen::Connect) >= 2);

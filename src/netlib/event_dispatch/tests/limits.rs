@@ -176,7 +176,7 @@ fn f28_a_delayed_connection_goes_on_by_itself() {
     let delayed_at = bed.net().tick();
     assert_eq!(bed.srv.count(&Seen::Pdu(ECHO)), 0);
     // No event will come: the loop has to wake by itself.
-    assert!(bed.dispatch.timeout().is_some());
+    assert!(bed.dispatch.end_turn().is_some());
     bed.turn_until(|bed| bed.srv.count(&Seen::Pdu(ECHO)) == 1);
     assert!(bed.net().tick() >= delayed_at + 40);
 }

@@ -237,7 +237,7 @@ impl Bed {
     }
 
     fn serve(&mut self) {
-        let timeout = self.dispatch.timeout().unwrap_or(PATIENCE).min(Duration::from_millis(50));
+        let timeout = self.dispatch.end_turn().unwrap_or(PATIENCE).min(Duration::from_millis(50));
         self.dispatch.wait_and_serve(&mut self.events, Some(timeout), &mut self.srv).unwrap();
     }
 

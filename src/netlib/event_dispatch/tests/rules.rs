@@ -22,16 +22,16 @@ fn rule_1_the_loop_sleeps_until_the_next_timer() {
 #[test]
 fn rule_1_without_timers_and_work_the_loop_sleeps_for_ever() {
     let mut bed = bed();
-    assert!(bed.dispatch.timeout().is_none());
+    assert!(bed.dispatch.end_turn().is_none());
     let mut client = bed.client();
     bed.accept(1);
     client.send(&command(ECHO));
     while bed.srv.count(&Seen::Pdu(ECHO)) == 0 {
         bed.turn();
     }
-    assert_eq!(bed.dispatch.timeout(), Some(Duration::ZERO), "an answer is still to be written");
+    assert_eq!(bed.dispatch.end_turn(), Some(Duration::ZERO), "an answer is still to be written");
     bed.dispatch.settle(&mut bed.srv);
-    assert!(bed.dispatch.timeout().is_none());
+    assert!(bed.dispatch.end_turn().is_none());
     assert_eq!(client.receive(), ECHO);
 }
 
