@@ -80,6 +80,14 @@ impl HttpClient {
     ///
     /// C++: base/HttpClient.cpp CHttpClient::Get
     pub fn get(&self, url: &str, len_max: usize) -> Result<Vec<u8>, HttpClientError> {
+        good(self.get_any(url, len_max)?)
+    }
+
+    /// The same whatever the status is, together with it: for answers that say more than no.
+    ///
+    /// # Errors
+    /// See [`HttpClientError`].
+    pub fn get_any(&self, url: &str, len_max: usize) -> Result<(u16, Vec<u8>), HttpClientError> {
         let url = Url::parse(url)?;
         let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\n", url.path, url.authority);
         self.request(&url, head, &[], len_max)
@@ -112,7 +120,7 @@ impl HttpClient {
         if let Some(secret) = &self.upload_secret {
             head += &format!("X-Upload-Secret: {secret}\r\n");
         }
-        let answer = self.request(&url, head, &body, HEAD_MAX)?;
+        let answer = good(self.request(&url, head, &body, HEAD_MAX)?)?;
         let answer: Value =
             serde_json::from_slice(&answer).map_err(|_| HttpClientError::Malformed("no json"))?;
         match (answer["error_code"].as_i64(), answer["url"].as_str()) {
@@ -145,13 +153,18 @@ impl HttpClient {
         mut head: String,
         body: &[u8],
         len_max: usize,
-    ) -> Result<Vec<u8>, HttpClientError> {
+    ) -> Result<(u16, Vec<u8>), HttpClientError> {
         head.push_str("Connection: close\r\n\r\n");
         let mut stream = Deadline::new(self.timeout).connect(url)?;
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
         read_answer(&mut stream, len_max)
     }
+}
+
+/// The body of an answer that says yes.
+fn good((status, body): (u16, Vec<u8>)) -> Result<Vec<u8>, HttpClientError> {
+    if status == 200 { Ok(body) } else { Err(HttpClientError::Status(status)) }
 }
 
 struct Url<'a> {
@@ -249,10 +262,13 @@ impl TimedStream {
     }
 }
 
-fn read_answer(stream: &mut TimedStream, len_max: usize) -> Result<Vec<u8>, HttpClientError> {
+fn read_answer(
+    stream: &mut TimedStream,
+    len_max: usize,
+) -> Result<(u16, Vec<u8>), HttpClientError> {
     let mut answer = Vec::new();
     let mut buf = [0; 8 * 1024];
-    let (head_len, content_length) = loop {
+    let head = loop {
         if let Some(head) = parse_head(&answer)? {
             break head;
         }
@@ -264,8 +280,18 @@ fn read_answer(stream: &mut TimedStream, len_max: usize) -> Result<Vec<u8>, Http
             n => answer.extend_from_slice(&buf[..n]),
         }
     };
+    let Head { status, length: head_len, content_length } = head;
+    let content_length = match content_length {
+        Some(content_length) => content_length,
+        None if status != 200 => return Ok((status, Vec::new())),
+        None => return Err(HttpClientError::Malformed("no content-length")),
+    };
     let length = usize::try_from(content_length).unwrap_or(usize::MAX);
     if length > len_max {
+        // What is said besides no is not worth an error of its own.
+        if status != 200 {
+            return Ok((status, Vec::new()));
+        }
         let expected = len_max as u64;
         return Err(HttpClientError::Length { actual: content_length, expected });
     }
@@ -280,11 +306,18 @@ fn read_answer(stream: &mut TimedStream, len_max: usize) -> Result<Vec<u8>, Http
         }
     }
     answer.truncate(length);
-    Ok(answer)
+    Ok((status, answer))
 }
 
-/// Length of the head and of the body, once the head of a good answer is complete.
-fn parse_head(bytes: &[u8]) -> Result<Option<(usize, u64)>, HttpClientError> {
+/// What stands before the body of an answer.
+struct Head {
+    status: u16,
+    length: usize,
+    content_length: Option<u64>,
+}
+
+/// The head, once it is complete.
+fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpClientError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let length = match response.parse(bytes) {
@@ -292,20 +325,15 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(usize, u64)>, HttpClientError> {
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(_) => return Err(HttpClientError::Malformed("not http")),
     };
-    match response.code {
-        Some(200) => {}
-        Some(status) => return Err(HttpClientError::Status(status)),
-        None => return Err(HttpClientError::Malformed("no status")),
-    }
+    let Some(status) = response.code else {
+        return Err(HttpClientError::Malformed("no status"));
+    };
     let content_length = response
         .headers
         .iter()
         .find(|header| header.name.eq_ignore_ascii_case("content-length"))
         .and_then(|header| std::str::from_utf8(header.value).ok()?.trim().parse().ok());
-    match content_length {
-        Some(content_length) => Ok(Some((length, content_length))),
-        None => Err(HttpClientError::Malformed("no content-length")),
-    }
+    Ok(Some(Head { status, length, content_length }))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a blocking client has no loop to tell the time")]
@@ -342,6 +370,21 @@ mod tests {
     fn is_complete(request: &[u8]) -> bool {
         let limits = crate::base::http_parser_wrapper::HttpLimits::default();
         crate::base::http_parser_wrapper::HttpRequest::parse(request, &limits).unwrap().is_some()
+    }
+
+    #[test]
+    fn an_answer_that_is_no_yes_may_say_more() {
+        let get = |answer| {
+            let (url, thread) = server(answer);
+            let result = HttpClient::default().get_any(&url, 100).unwrap();
+            thread.join().unwrap();
+            result
+        };
+        let answer = b"HTTP/1.1 503 x\r\nContent-Length: 6\r\n\r\nno db\n";
+        assert_eq!(get(answer), (503, b"no db\n".to_vec()));
+        assert_eq!(get(b"HTTP/1.1 500 x\r\n\r\n"), (500, Vec::new()));
+        assert_eq!(get(b"HTTP/1.1 500 x\r\nContent-Length: 101\r\n\r\n"), (500, Vec::new()));
+        assert_eq!(get(b"HTTP/1.1 200 x\r\nContent-Length: 2\r\n\r\nok"), (200, b"ok".to_vec()));
     }
 
     #[test]

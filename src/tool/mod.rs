@@ -9,7 +9,10 @@
 //! - [`man`]: manual pages.
 //! - [`output`]: what commands print: tables for people, JSON for programs.
 //! - [`progress`]: how far a long work has come.
+//! - [`scrape`]: what servers tell about themselves.
+//! - [`screen`]: a terminal that is taken over.
 //! - [`talk`]: `send` and `listen`.
+//! - [`top`]: a live screen of all servers.
 //! - [`up`]: a whole cluster on this machine.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a server, 4 no server answers.
@@ -23,7 +26,10 @@ pub mod files;
 pub mod man;
 pub mod output;
 pub mod progress;
+pub mod scrape;
+pub mod screen;
 pub mod talk;
+pub mod top;
 pub mod up;
 
 use std::io::{self, Write};
@@ -63,6 +69,8 @@ enum Command {
     Down(up::Down),
     /// Show the servers of the cluster
     Status(up::status::Status),
+    /// Watch all servers: connections, messages, queues, times
+    Top(top::Top),
     /// Talk with people and groups in the terminal
     Chat(chat::Chat),
     /// Send a message
@@ -94,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Up(up) => up.run(&output),
         Command::Down(down) => down.run(&output),
         Command::Status(status) => status.run(&output),
+        Command::Top(top) => top.run(&output),
         Command::Send(send) => send.run(&output),
         Command::Listen(listen) => listen.run(&output),
         Command::Bench(bench) => bench.run(&output),

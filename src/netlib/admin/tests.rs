@@ -27,6 +27,13 @@ fn bed() -> Bed {
     bed
 }
 
+/// A connection with the limits that the listener gives it.
+fn accept(bed: &mut Bed) -> NetHandle {
+    let conn = bed.accept::<AdminConn<Server>>();
+    bed.net.set_limits(conn, LIMITS);
+    conn
+}
+
 fn ask_on(bed: &mut Bed, conn: NetHandle, request: &str) -> String {
     let taken = bed.receive_bytes::<AdminConn<Server>>(conn, request.as_bytes());
     assert_eq!(taken.unwrap(), request.len());
@@ -35,7 +42,7 @@ fn ask_on(bed: &mut Bed, conn: NetHandle, request: &str) -> String {
 
 /// The answer to a request on a new connection.
 fn ask(bed: &mut Bed, request: &str) -> String {
-    let conn = bed.accept::<AdminConn<Server>>();
+    let conn = accept(bed);
     ask_on(bed, conn, request)
 }
 
@@ -105,11 +112,12 @@ fn other_paths_methods_and_bodies_are_refused() {
     }
     for (request, status) in [
         ("GET /metrics HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "413 Content Too Large"),
-        ("GET /metrics nonsense\r\n\r\n", "400 Bad Request"),
+        ("\0\x01 nonsense\r\n\r\n", "400 Bad Request"),
         ("GET /metrics HTTP/2.0\r\n\r\n", "505 HTTP Version Not Supported"),
     ] {
-        let conn = bed.accept::<AdminConn<Server>>();
-        bed.receive_bytes::<AdminConn<Server>>(conn, request.as_bytes()).unwrap_err();
+        let conn = accept(&mut bed);
+        let result = bed.receive_bytes::<AdminConn<Server>>(conn, request.as_bytes());
+        assert!(result.is_err(), "{request}");
         let answer = String::from_utf8(bed.sent_bytes(conn)).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
     }
@@ -118,7 +126,7 @@ fn other_paths_methods_and_bodies_are_refused() {
 #[test]
 fn a_head_that_is_too_long_is_refused() {
     let mut bed = bed();
-    let conn = bed.accept::<AdminConn<Server>>();
+    let conn = accept(&mut bed);
     let request = format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(8 * 1024));
     bed.receive_bytes::<AdminConn<Server>>(conn, request.as_bytes()).unwrap_err();
     let answer = String::from_utf8(bed.sent_bytes(conn)).unwrap();
@@ -136,7 +144,7 @@ fn head_answers_with_the_head_of_the_get() {
 #[test]
 fn one_request_is_answered_at_a_time_and_the_connection_stays() {
     let mut bed = bed();
-    let conn = bed.accept::<AdminConn<Server>>();
+    let conn = accept(&mut bed);
     let request = "GET /healthz HTTP/1.1\r\n\r\n";
     let both = request.repeat(2);
     let taken = bed.receive_bytes::<AdminConn<Server>>(conn, both.as_bytes()).unwrap();
@@ -153,7 +161,7 @@ fn one_request_is_answered_at_a_time_and_the_connection_stays() {
 #[test]
 fn a_request_that_takes_too_long_is_answered_with_408() {
     let mut bed = bed();
-    let conn = bed.accept::<AdminConn<Server>>();
+    let conn = accept(&mut bed);
     let tick = bed.net.tick();
     bed.net.conn_mut(conn).unwrap().partial_since = Some(tick);
     bed.pass_ms(REQUEST_TIME_MS - 1);
@@ -167,8 +175,8 @@ fn a_request_that_takes_too_long_is_answered_with_408() {
 #[test]
 fn who_asks_for_nothing_or_takes_no_answer_is_let_go_after_a_while() {
     let mut bed = bed();
-    let silent = bed.accept::<AdminConn<Server>>();
-    let deaf = bed.accept::<AdminConn<Server>>();
+    let silent = accept(&mut bed);
+    let deaf = accept(&mut bed);
     bed.receive_bytes::<AdminConn<Server>>(deaf, b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
     bed.pass_ms(IDLE_MS - TIMER_MS);
     assert!(bed.net.is_open(silent) && bed.net.is_open(deaf));
@@ -179,7 +187,7 @@ fn who_asks_for_nothing_or_takes_no_answer_is_let_go_after_a_while() {
 #[test]
 fn a_peer_that_leaves_is_forgotten() {
     let mut bed = bed();
-    let conn = bed.accept::<AdminConn<Server>>();
+    let conn = accept(&mut bed);
     bed.lose(conn);
     assert!(bed.net.admin_conns.is_empty());
 }

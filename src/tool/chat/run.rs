@@ -1,26 +1,14 @@
 //! The terminal, and the loop between it, the network and the state.
 
-use std::io::{self, IsTerminal, Stdout, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
-use ratatui::Terminal;
-use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{
-    self as keyboard, DisableBracketedPaste, DisableFocusChange, DisableMouseCapture,
-    EnableBracketedPaste, EnableFocusChange, EnableMouseCapture, MouseEventKind,
-};
-use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode,
-};
+use ratatui::crossterm::event::{self as keyboard, MouseEventKind};
 
 use super::event::{Effect, Event, Request};
 use super::net::Net;
@@ -29,6 +17,7 @@ use super::view;
 use crate::base::signals::{Signal, SignalThread};
 use crate::base::unix_time::unix_time;
 use crate::client::UserSession;
+use crate::tool::screen::{self, Screen};
 
 /// How long nothing may happen before the time is looked at.
 const TURN: Duration = Duration::from_millis(500);
@@ -47,63 +36,10 @@ const EVENTS_PER_TURN: usize = 500;
 /// # Errors
 /// There is none.
 pub fn check_terminal() -> anyhow::Result<()> {
-    if !io::stdout().is_terminal() {
+    if !screen::is_there() {
         bail!("chat needs a terminal; scripts use `teamtalk send` and `teamtalk listen`");
     }
     Ok(())
-}
-
-/// Whether the terminal is taken over. It is given back once: doing it again moves the cursor to
-/// where it was long ago.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-/// A terminal that is taken over. It is given back whole, however this ends.
-struct Screen(Terminal<CrosstermBackend<Stdout>>);
-
-impl Screen {
-    fn new(mouse: bool) -> io::Result<Self> {
-        // From here on the drop undoes whatever is done.
-        let screen = Self(Terminal::new(CrosstermBackend::new(io::stdout()))?);
-        restore_on_panic();
-        TAKEN.store(true, Ordering::SeqCst);
-        enable_raw_mode()?;
-        let mut out = io::stdout();
-        execute!(out, EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
-        execute!(out, SetTitle("TeamTalk"))?;
-        if mouse {
-            execute!(out, EnableMouseCapture)?;
-        }
-        Ok(screen)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-/// Gives the terminal back. Nothing can be done if it is gone.
-fn restore() {
-    if !TAKEN.swap(false, Ordering::SeqCst) {
-        return;
-    }
-    let mut out = io::stdout();
-    let _ = execute!(out, DisableMouseCapture, DisableFocusChange, DisableBracketedPaste);
-    let _ = execute!(out, LeaveAlternateScreen, Show);
-    let _ = disable_raw_mode();
-}
-
-/// What a panic says is read on a terminal that shows it.
-fn restore_on_panic() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            restore();
-            before(info);
-        }));
-    });
 }
 
 /// Runs until the user ends it, or there is no point in going on.
@@ -119,7 +55,7 @@ pub fn run(user: UserSession, downloads: PathBuf, mouse: bool) -> anyhow::Result
         let _ = stop.send(Event::Stop);
     })
     .context("signals")?;
-    let mut screen = Screen::new(mouse).context("the terminal")?;
+    let mut screen = Screen::new("TeamTalk", mouse).context("the terminal")?;
     let keys = events.clone();
     thread::Builder::new().name("keyboard".to_owned()).spawn(move || read_keys(&keys))?;
     let net = Net::new(user, asked, events, downloads);
@@ -129,7 +65,7 @@ pub fn run(user: UserSession, downloads: PathBuf, mouse: bool) -> anyhow::Result
         let _ended = (ended, stop);
         net.run();
     })?;
-    let size = screen.0.size().context("the terminal")?;
+    let size = screen.terminal().size().context("the terminal")?;
     let size = (size.width, size.height);
     let mut state = State::new(TimeZone::system(), size, unix_time());
     let result = turns(&mut state, &mut screen, &happened, &requests);
@@ -184,7 +120,7 @@ fn turns(
     let mut changed = true;
     loop {
         if changed {
-            screen.0.draw(|frame| view::draw(state, frame)).context("the terminal")?;
+            screen.terminal().draw(|frame| view::draw(state, frame)).context("the terminal")?;
         }
         let first = match happened.recv_timeout(TURN) {
             Ok(event) => Some(event),
@@ -207,7 +143,7 @@ fn turns(
                         let mut out = io::stdout();
                         out.write_all(b"\x07").and_then(|()| out.flush())?;
                     }
-                    Effect::Redraw => screen.0.clear()?,
+                    Effect::Redraw => screen.terminal().clear()?,
                     Effect::Quit => return Ok(()),
                     Effect::Fail(error) => return Err(error.into()),
                 }

@@ -24,6 +24,8 @@ pub enum For {
     Clients,
     /// Servers of the installation alone: whoever else reaches it may do what he likes.
     Servers,
+    /// Those who run the installation: whoever else reaches it can read its figures.
+    Operators,
 }
 
 /// The keys of a port that a server listens on.
@@ -49,6 +51,10 @@ pub struct Peers {
     /// Which server listens there.
     pub program: &'static str,
 }
+
+/// The administration port that every server may have; one key names address and port.
+pub const METRICS: Listener =
+    Listener { ip: "MetricsListen", port: "MetricsListen", allow: None, used_by: For::Operators };
 
 type ReadFn = fn(&mut ConfigFileReader) -> Result<(), ConfigError>;
 

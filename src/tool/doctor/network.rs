@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSoc
 use std::time::Duration;
 
 use super::Report;
-use super::config::{Conf, For, Listener};
+use super::config::{Conf, For, Listener, METRICS};
 use super::port_owner::port_owner;
 use crate::base::config_value::{ConfigValue, HostList};
 use crate::base::util::str_explode;
@@ -32,6 +32,7 @@ pub fn check(confs: &[Conf], report: &mut Report) {
         for listener in conf.kind.listeners {
             ports.extend(ports_of(conf, listener, report));
         }
+        ports.extend(metrics_port(conf));
     }
     check_twice(&ports, report);
     for port in &ports {
@@ -43,6 +44,13 @@ pub fn check(confs: &[Conf], report: &mut Report) {
         check_told(conf, report);
         check_peers(conf, &ports, report);
     }
+}
+
+/// What is no address was told by the server.
+fn metrics_port(conf: &Conf) -> Option<Port<'_>> {
+    let addr: SocketAddr = conf.value(METRICS.port)?.parse().ok()?;
+    let (host, number) = (addr.ip().to_string(), addr.port());
+    Some(Port { conf, listener: &METRICS, host, addr: addr.ip(), number })
 }
 
 fn ports_of<'a>(conf: &'a Conf, listener: &'a Listener, report: &mut Report) -> Vec<Port<'a>> {
@@ -103,6 +111,16 @@ fn check_reach(port: &Port<'_>, report: &mut Report) {
     let allowed = port.listener.allow.is_some_and(|key| port.conf.value(key).is_some());
     if port.listener.used_by == For::Clients || is_internal(port.addr) || allowed {
         return;
+    }
+    if port.listener.used_by == For::Operators {
+        return report.problem(
+            &port.conf.name(),
+            format!(
+                "everybody who reaches this machine can read the figures at {}:{}",
+                port.host, port.number
+            ),
+            "set MetricsListen to 127.0.0.1 or an address of the internal network",
+        );
     }
     let allow = match port.listener.allow {
         Some(key) => format!(", or name in {key} who may connect"),

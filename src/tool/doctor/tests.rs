@@ -48,6 +48,28 @@ fn missing_and_unknown_keys_are_found() {
 }
 
 #[test]
+fn the_administration_port_is_looked_at_like_any_other() {
+    let metrics = |value: &str| format!("{ROUTE}MetricsListen={value}\n");
+    assert_eq!(found(&[("routeserver.conf", &metrics("127.0.0.1:0"))]), [""; 0]);
+    assert_found(
+        &[("routeserver.conf", &metrics("0.0.0.0:0"))],
+        "everybody who reaches this machine can read the figures at 0.0.0.0:0",
+    );
+    assert_found(&[("routeserver.conf", &metrics("8904"))], "MetricsListen");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    assert_found(
+        &[("routeserver.conf", &metrics(&addr.to_string()))],
+        &format!("{addr} (MetricsListen) is taken by"),
+    );
+    let second = format!("ListenIP=127.0.0.1\nListenMsgPort=1\nMetricsListen={addr}\n");
+    assert_found(
+        &[("routeserver.conf", &metrics(&addr.to_string())), ("routeserver-2.conf", &second)],
+        "is also MetricsListen of",
+    );
+}
+
+#[test]
 fn directories_without_configurations_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let error = config::load_all(directory.path()).err().unwrap();

@@ -1,17 +1,18 @@
 //! Which servers a cluster has, where they listen, and what their configurations say.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::base::config_file_reader::ConfigFileReader;
 use crate::tool::files::write_private;
 
 /// Ports a cluster takes, in the order in which `--base-port` numbers them.
-const PORTS: [(&str, u16); 12] = [
+const PORTS: [(&str, u16); 21] = [
     ("login_server, HTTP", 8080),
     ("login_server, PDU", 8008),
     ("login_server, msg_servers", 8100),
@@ -24,6 +25,15 @@ const PORTS: [(&str, u16); 12] = [
     ("msfs", 8700),
     ("http_msg_server", 8400),
     ("push_server", 8500),
+    ("login_server, metrics", 8901),
+    ("msg_server_1, metrics", 8902),
+    ("msg_server_2, metrics", 8903),
+    ("route_server, metrics", 8904),
+    ("db_proxy_server, metrics", 8905),
+    ("file_server, metrics", 8906),
+    ("msfs, metrics", 8907),
+    ("http_msg_server, metrics", 8908),
+    ("push_server, metrics", 8909),
 ];
 
 /// What is chosen at the first start and kept from then on.
@@ -85,6 +95,15 @@ pub(super) struct Service {
     pub(super) directory: PathBuf,
     /// The ports it listens on.
     pub(super) ports: Vec<u16>,
+    /// Its administration port, as its configuration has it.
+    pub(super) metrics: Option<SocketAddr>,
+}
+
+impl Service {
+    /// Every port it listens on.
+    pub(super) fn all_ports(&self) -> impl Iterator<Item = u16> {
+        self.ports.iter().copied().chain(self.metrics.map(|addr| addr.port()))
+    }
 }
 
 /// The directory of a cluster and everything in it.
@@ -177,12 +196,16 @@ impl Layout {
             ("msg_server_2", "msg_server", "msgserver_2.conf", &["msg_server_2"]),
             ("http_msg_server", "http_msg_server", "httpmsgserver.conf", &["http_msg_server"]),
         ];
-        let service = |(name, program, conf, ports): (_, _, &str, &[&str])| Service {
-            name,
-            program,
-            conf: self.var.join("conf").join(conf),
-            directory: self.var.join("run").join(name),
-            ports: ports.iter().map(|port| self.choice.port(port)).collect(),
+        let service = |(name, program, conf, ports): (_, _, &str, &[&str])| {
+            let conf = self.var.join("conf").join(conf);
+            Service {
+                name,
+                program,
+                metrics: metrics_listen(&conf),
+                conf,
+                directory: self.var.join("run").join(name),
+                ports: ports.iter().map(|port| self.choice.port(port)).collect(),
+            }
         };
         SERVICES.map(service).to_vec()
     }
@@ -235,7 +258,7 @@ impl Layout {
             msg.set("MaxConnCnt", "10000");
             msg.set("PushServerPort1", &port("push_server"));
             msg.set("FileServerPort1", &port("file_server, msg_servers"));
-            msg.0
+            msg
         };
         let mut http = Conf::new(include_str!("../../../conf/httpmsgserver.conf"));
         http.set("ListenPort", &port("http_msg_server"));
@@ -243,17 +266,22 @@ impl Layout {
         http.set("AppAllowIP1", "127.0.0.1");
         http.set("DBServerPort1", &port("db_proxy_server"));
         http.set("RouteServerPort1", &port("route_server"));
-        Ok(vec![
-            ("dbproxyserver.conf", db.0),
-            ("routeserver.conf", route.0),
-            ("fileserver.conf", file.0),
-            ("msfs.conf", msfs.0),
-            ("pushserver.conf", push.0),
-            ("loginserver.conf", login.0),
-            ("msgserver_1.conf", msg("msg_server_1")),
-            ("msgserver_2.conf", msg("msg_server_2")),
-            ("httpmsgserver.conf", http.0),
-        ])
+        let mut confs = vec![
+            ("db_proxy_server", "dbproxyserver.conf", db),
+            ("route_server", "routeserver.conf", route),
+            ("file_server", "fileserver.conf", file),
+            ("msfs", "msfs.conf", msfs),
+            ("push_server", "pushserver.conf", push),
+            ("login_server", "loginserver.conf", login),
+            ("msg_server_1", "msgserver_1.conf", msg("msg_server_1")),
+            ("msg_server_2", "msgserver_2.conf", msg("msg_server_2")),
+            ("http_msg_server", "httpmsgserver.conf", http),
+        ];
+        for (name, _, conf) in &mut confs {
+            let port = self.choice.port(&format!("{name}, metrics"));
+            conf.set("MetricsListen", &format!("127.0.0.1:{port}"));
+        }
+        Ok(confs.into_iter().map(|(_, file, conf)| (file, conf.0)).collect())
     }
 
     fn set_storage(&self, db: &mut Conf) -> anyhow::Result<()> {
@@ -293,6 +321,11 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// The administration port that a configuration names; clusters of older versions have none.
+fn metrics_listen(conf: &Path) -> Option<SocketAddr> {
+    ConfigFileReader::load(conf).ok()?.value("MetricsListen")?.parse().ok()
 }
 
 /// The text of a configuration file.
@@ -366,7 +399,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::base::config_file_reader::ConfigFileReader;
     use crate::db_proxy_server::DbProxyServerConfig;
 
     fn choice() -> Choice {
@@ -387,10 +419,13 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let asked = Choice { base_port: Some(20_000), ..choice() };
         let layout = Layout::open(other.path(), &asked, true).unwrap();
-        let ports: Vec<u16> =
-            layout.services().into_iter().flat_map(|service| service.ports).collect();
+        let ports: Vec<u16> = layout.services().iter().flat_map(Service::all_ports).collect();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len(), "{ports:?}");
-        assert!(ports.iter().all(|port| (20_000..20_020).contains(port)));
+        assert!(ports.iter().all(|port| (20_000..20_021).contains(port)));
+        assert!(layout.services().iter().all(|service| service.metrics.is_some()));
+        assert_eq!(port_of(&layout, "msfs.conf", "ListenPort"), 20_009);
+        let metrics = "127.0.0.1:20015".parse().ok();
+        assert_eq!(layout.services()[1].metrics, metrics, "route_server");
         assert_eq!(port_of(&layout, "msgserver_1.conf", "DBServerPort1"), 20_006);
         assert_eq!(port_of(&layout, "dbproxyserver.conf", "ListenPort"), 20_006);
     }

@@ -29,6 +29,7 @@ use signal_hook::iterator::Signals;
 use super::account::{Accounts, VAR};
 use super::bench::now;
 use super::output::Output;
+use super::top::run::Target;
 use crate::client::{ClientError, Login, Server};
 use layout::{Choice, Layout};
 use supervisor::{Notice, Supervisor};
@@ -164,8 +165,8 @@ fn listen_for_signals(supervisor: &Supervisor) -> anyhow::Result<()> {
 }
 
 fn check_ports(layout: &Layout) -> anyhow::Result<()> {
-    let ports = layout.services().into_iter().flat_map(|service| service.ports);
-    let taken = ports::taken(ports);
+    let services = layout.services();
+    let taken = ports::taken(services.iter().flat_map(layout::Service::all_ports));
     if taken.is_empty() {
         return Ok(());
     }
@@ -269,4 +270,15 @@ fn stop(pid: u32) -> anyhow::Result<()> {
 fn is_alive(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// The servers of a cluster and their administration ports.
+///
+/// # Errors
+/// There is no cluster in this directory.
+pub fn targets(var: &Path) -> anyhow::Result<Vec<Target>> {
+    let services = Layout::find(var)?.services();
+    let target =
+        |service: layout::Service| Target { name: service.name.to_owned(), addr: service.metrics };
+    Ok(services.into_iter().map(target).collect())
 }

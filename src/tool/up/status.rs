@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::layout::{Layout, Service};
 use crate::tool::account::VAR;
 use crate::tool::output::Output;
+use crate::tool::scrape;
 
 /// How long a server may take to accept a connection.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -33,7 +34,10 @@ impl Status {
     pub fn run(self, output: &Output) -> anyhow::Result<()> {
         let layout = Layout::find(&self.var)?;
         let rows: Vec<Value> = layout.services().iter().map(row).collect();
-        output.list(&["server", "pid", "ports", "uptime", "connections", "rss", "ready"], &rows)?;
+        output.list(
+            &["server", "pid", "ports", "metrics", "uptime", "connections", "rss", "ready"],
+            &rows,
+        )?;
         let missing = rows.iter().filter(|row| row["ready"] != "yes").count();
         anyhow::ensure!(missing == 0, "{missing} of {} servers are not ready", rows.len());
         Ok(())
@@ -43,16 +47,23 @@ impl Status {
 fn row(service: &Service) -> Value {
     let pid = pid_of(service);
     let ready = match pid {
-        None => "no: it does not run",
-        Some(_) if service.ports.iter().all(|port| answers(*port)) => "yes",
-        Some(_) => "no: it does not listen",
+        None => "no: it does not run".to_owned(),
+        Some(_) if !service.ports.iter().all(|port| answers(*port)) => {
+            "no: it does not listen".to_owned()
+        }
+        Some(_) => service.metrics.map_or_else(|| "yes".to_owned(), scrape::health),
+    };
+    let connections = || match service.metrics {
+        Some(addr) => Some(scrape::fetch(addr).ok()?.sum("teamtalk_connections") as usize),
+        None => connections(pid?),
     };
     json!({
         "server": service.name,
         "pid": pid,
         "ports": service.ports,
+        "metrics": service.metrics.map(|addr| addr.port()),
         "uptime": pid.and_then(uptime),
-        "connections": pid.and_then(connections),
+        "connections": pid.and_then(|_| connections()),
         "rss": pid.and_then(rss).map(|kib| format!("{:.1} MiB", kib as f64 / 1024.0)),
         "ready": ready,
     })
@@ -80,7 +91,7 @@ fn rss(pid: u32) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// Open sockets; those it listens on count as well.
+/// Open sockets of a server without metrics; those it listens on count as well.
 fn connections(pid: u32) -> Option<usize> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let is_socket = |entry: &Result<fs::DirEntry, _>| {

@@ -94,6 +94,17 @@ fn a_cluster_comes_up_talks_survives_and_goes_down() {
     let names: Vec<_> = servers.iter().map(|server| server["server"].as_str().unwrap()).collect();
     assert!(names.contains(&"db_proxy_server") && names.contains(&"msg_server_2"), "{names:?}");
 
+    let ports = |server: &Value| server["metrics"].as_u64().is_some();
+    assert!(servers.iter().all(ports), "{servers:?}");
+
+    let top = ["top", "--once", "--json", "--interval", "0.3"];
+    let seen = output(teamtalk(directory.path()).args(top), "");
+    let seen: Vec<Value> = seen.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(seen.len(), servers.len());
+    assert!(seen.iter().all(|row| row["state"] == "ready"), "{seen:?}");
+    assert!(seen.iter().all(|row| row["messages_in_per_second"].is_number()), "{seen:?}");
+    assert!(seen.iter().all(|row| row["connections"].as_f64() > Some(0.0)), "{seen:?}");
+
     // Another one does not get in its way.
     let again = run(teamtalk(directory.path()).arg("up"), "");
     let text = String::from_utf8(again.stderr).unwrap();
