@@ -1,11 +1,12 @@
 //! The administration ports of real servers: health, figures, and what peers may cost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use teamtalk::base::http_client::HttpClient;
 use teamtalk::client::Session;
 use teamtalk::file_server::{FileServer, FileServerConfig};
+use teamtalk::http_msg_server::{HttpMsgServer, HttpMsgServerConfig};
 use teamtalk::msfs::{Msfs, MsfsConfig};
 use teamtalk::netlib::admin::CONN_MAX;
 use teamtalk::pb::base_define::ClientType;
@@ -34,6 +35,16 @@ fn msfs(directory: &tempfile::TempDir) -> Running {
         directory.path().display()
     );
     Running::start(Msfs::dispatch(&config(&text, MsfsConfig::read)).unwrap())
+}
+
+fn http_msg_server(db: SocketAddr) -> Running {
+    let text = format!(
+        "{COMMON}ListenIP=127.0.0.1\nListenPort=0\nDBServerIP1={}\nDBServerPort1={}\n\
+         AppKey1=0123456789abcdef\n",
+        db.ip(),
+        db.port()
+    );
+    Running::start(HttpMsgServer::dispatch(&config(&text, HttpMsgServerConfig::read)).unwrap())
 }
 
 /// Status and body of a GET.
@@ -88,6 +99,7 @@ fn f139_every_server_tells_its_health_and_its_figures() {
     let msg_server = site.msg_server();
     let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (file_server, msfs) = (file_server(&directories[0]), msfs(&directories[1]));
+    let http_msg_server = http_msg_server(site.db.addrs[0]);
     for (program, server, figure) in [
         ("db_proxy_server", &site.db, "teamtalk_queue_length{pool=\"db\"}"),
         ("login_server", &site.login, "teamtalk_msg_servers"),
@@ -95,6 +107,7 @@ fn f139_every_server_tells_its_health_and_its_figures() {
         ("msg_server", &msg_server, "teamtalk_groups_cached"),
         ("file_server", &file_server, "teamtalk_stored_files"),
         ("msfs", &msfs, "teamtalk_queue_length{pool=\"post\"}"),
+        ("http_msg_server", &http_msg_server, "teamtalk_requests_in_flight"),
     ] {
         wait_for_health(server, 200, "ok\n");
         let figures = metrics(server);
@@ -104,6 +117,36 @@ fn f139_every_server_tells_its_health_and_its_figures() {
         assert!(figures["teamtalk_loop_turn_seconds_count"] > 0.0, "{program}");
         assert!(figures["process_resident_memory_bytes"] > 0.0, "{program}");
     }
+}
+
+/// The names of figures among the words of a text.
+fn names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+    let is_name = |word: &&str| word.starts_with("teamtalk_") || word.starts_with("process_");
+    words.filter(is_name).map(str::to_owned).collect()
+}
+
+#[test]
+fn f139_every_figure_is_documented_and_no_other() {
+    let site = Site::with_common(COMMON);
+    let msg_server = site.msg_server();
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let (file_server, msfs) = (file_server(&directories[0]), msfs(&directories[1]));
+    let http_msg_server = http_msg_server(site.db.addrs[0]);
+    let mut told = BTreeSet::new();
+    for server in
+        [&site.db, &site.login, &site.routes[0], &msg_server, &file_server, &msfs, &http_msg_server]
+    {
+        let (_, text) = get(server.admin(), "/metrics");
+        told.extend(text.lines().filter(|line| line.starts_with("# TYPE ")).flat_map(names));
+    }
+    let (_, page) =
+        include_str!("../../docs/operations.md").split_once("## Metrics and health").unwrap();
+    let (section, _) = page.split_once("\n## ").unwrap();
+    let documented = names(section);
+    let missing: Vec<_> = told.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&told).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?} unknown {unknown:?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) struct User {
 
 impl User {
     /// A terminal in which the user has typed the command.
-    fn start(directory: &Path, program: &str, args: &[&str]) -> Self {
+    pub(super) fn start(directory: &Path, program: &str, args: &[&str]) -> Self {
         Self::start_in(SIZE, directory, program, args)
     }
 
@@ -136,7 +136,7 @@ impl User {
 
     /// The terminal is as it was before.
     #[track_caller]
-    fn assert_restored(&self) {
+    pub(super) fn assert_restored(&self) {
         let screen = self.parser.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste());
         let modes = self.master.get_termios().unwrap().local_flags.bits();

@@ -7,6 +7,7 @@ mod db;
 mod doctor;
 mod picture;
 mod talk;
+mod top;
 mod up;
 
 use std::io::Write;
