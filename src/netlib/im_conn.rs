@@ -312,3 +312,39 @@ impl<S> ImConn<S> {
         self.state == ConnState::Connected && !self.is_held()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_label_of_the_list_and_no_label_is_idle() {
+        let refused = PduError::Refused { command_id: 1, reason: "" };
+        let source = <() as prost::Message>::decode(&[0xff][..]).unwrap_err();
+        let bad_body = PduError::Decode { command_id: 1, source };
+        let reasons = [
+            CloseReason::PeerClosed,
+            CloseReason::Io(ErrorKind::Other.into()),
+            CloseReason::Resolve(ErrorKind::Other.into()),
+            CloseReason::ConnectTimeout(1),
+            CloseReason::ReceiveTimeout(1),
+            CloseReason::MessageTimeout { received: 1 },
+            CloseReason::Pdu(PduError::BadLength { length: 1, max: 1 }),
+            CloseReason::Pdu(bad_body),
+            CloseReason::Pdu(refused),
+            CloseReason::Http(HttpError::Version),
+            CloseReason::OutputFull { queued: 1, added: 1, max: 1 },
+            CloseReason::Transport("".into()),
+            CloseReason::UrgentData,
+        ];
+        assert_eq!(reasons.map(|reason| reason.label()), CloseReason::LABELS);
+    }
+
+    #[test]
+    fn classes_are_known_by_their_last_name() {
+        assert_eq!(class_name::<HttpError>(), "HttpError");
+        assert_eq!(class_name::<Vec<HttpError>>(), "Vec");
+    }
+}

@@ -11,6 +11,8 @@ use teamtalk::msfs::{Msfs, MsfsConfig};
 use teamtalk::netlib::admin::CONN_MAX;
 use teamtalk::pb::base_define::ClientType;
 
+use crate::backends::Redis;
+use crate::db_proxy_server::embedded_pools;
 use crate::running::{Peer, Running, config};
 use crate::site::{Site, db_proxy_server, log_in, pause};
 
@@ -216,6 +218,35 @@ fn f139_a_login_server_without_msg_servers_is_not_ready() {
     wait_for_health(&site.login, 200, "ok\n");
     drop(msg_server);
     wait_for_health(&site.login, 503, "no msg_server is registered\n");
+}
+
+#[test]
+fn f139_a_db_proxy_server_whose_cache_is_gone_is_not_ready_until_it_is_back() {
+    let redis = Redis::start();
+    let directory = tempfile::tempdir().unwrap();
+    let at = redis.config(0);
+    // Of two values the first one counts.
+    let pools = format!(
+        "{COMMON}sync_driver=redis\nsync_host={}\nsync_port={}\nsync_db=0\n\
+         sync_password={}\nsync_maxconncnt=1\n{}",
+        at.host,
+        at.port,
+        at.password.unwrap(),
+        embedded_pools(&directory)
+    );
+    let server = db_proxy_server(&pools, 0);
+    wait_for_health(&server, 200, "ok\n");
+    redis.server.kill();
+    loop {
+        let (status, body) = get(server.admin(), "/healthz");
+        if status == 503 {
+            assert!(body.starts_with("cache sync: ") && body.lines().count() == 1, "{body}");
+            break;
+        }
+        pause();
+    }
+    redis.server.start_again();
+    wait_for_health(&server, 200, "ok\n");
 }
 
 #[test]

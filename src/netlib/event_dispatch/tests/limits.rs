@@ -194,6 +194,7 @@ fn f28_a_delay_ends_no_pause_and_no_longer_delay() {
     net.delay_read(conns[1], 10);
     net.pause_read(conns[1]);
     net.delay_read(conns[2], 0);
+    assert_eq!(net.figures.delayed, 3, "what changed nothing is no delay");
     let mut takes = |tick| {
         net.set_tick(tick);
         net.end_delays();

@@ -19,6 +19,7 @@ use std::thread;
 use super::*;
 use crate::base::attach_data::DbAttachData;
 use crate::base::im_pdu::{IM_PDU_HEADER_LEN, ImPdu, PduError, PduHeader, PduRef};
+use crate::base::metrics_text::MetricsText;
 use crate::netlib::*;
 
 /// How long a test waits for what must happen.
@@ -228,6 +229,15 @@ fn bed_with(options: ListenOptions) -> Bed {
 impl Bed {
     fn client(&self) -> Client {
         Client::connect(self.addr)
+    }
+
+    /// A figure as /metrics has it.
+    #[track_caller]
+    fn sample(&mut self, name: &str) -> f64 {
+        let mut text = MetricsText::default();
+        self.net().figures.write(&mut text);
+        let line = text.as_str().lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().parse().unwrap()
     }
 
     /// One turn of the loop, which sleeps a moment at most so that a test can lose its patience.

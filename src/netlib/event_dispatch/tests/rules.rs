@@ -127,6 +127,11 @@ fn rule_4_every_end_is_reported_exactly_once() {
         assert_eq!(closes, 1, "conn={conn}");
     }
     assert_eq!(bed.net().stats().failed, 4);
+    for reason in ["peer_closed", "pdu_length", "pdu_refused", "output_full"] {
+        assert_eq!(bed.sample(&format!("teamtalk_closed_total{{reason=\"{reason}\"}}")), 1.0);
+    }
+    assert_eq!(bed.sample("teamtalk_connections{class=\"TestConn\"}"), 0.0);
+    assert!(bed.sample("teamtalk_loop_turn_seconds_count") > 0.0);
     for client in [&mut gone, &mut bad, &mut refused, &mut slow] {
         assert!(client.is_closed());
     }
