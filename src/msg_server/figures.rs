@@ -51,6 +51,12 @@ impl MsgServer {
         text.counter("teamtalk_logins_total", help).value(self.logins);
         let help = "Logins that were refused.";
         text.counter("teamtalk_logins_refused_total", help).value(self.logins_refused);
+        let given_up = &self.given_up;
+        let help = "Clients that were closed because they were late, by reason; not for silence.";
+        let mut family = text.counter("teamtalk_clients_given_up_total", help);
+        family.sample(&[("reason", "no_login")], given_up.no_login);
+        family.sample(&[("reason", "stayed_after_kick")], given_up.stayed_after_kick);
+        family.sample(&[("reason", "not_acknowledged")], given_up.not_acknowledged);
         let help = "Messages that wait for the acknowledgement of a client.";
         text.gauge("teamtalk_waiting_acks", help).value(waiting_acks);
     }

@@ -58,7 +58,7 @@ use file_serv_conn::FileServers;
 use group_chat::GroupChat;
 use im_user::ImUserManager;
 use login_serv_conn::LoginServers;
-use msg_conn::{MsgConn, MsgStats};
+use msg_conn::{GivenUp, MsgConn, MsgStats};
 use push_serv_conn::PushServers;
 use route_serv_conn::RouteServers;
 
@@ -164,6 +164,7 @@ pub struct MsgServer {
     msg_conns: ConnMap<MsgConn>,
     im_users: ImUserManager,
     msg_stats: MsgStats,
+    given_up: GivenUp,
     /// Logins since the start, and those that were refused.
     logins: u64,
     logins_refused: u64,
@@ -207,6 +208,7 @@ impl MsgServer {
             msg_conns: ConnMap::default(),
             im_users: ImUserManager::default(),
             msg_stats: MsgStats::default(),
+            given_up: GivenUp::default(),
             logins: 0,
             logins_refused: 0,
             log_msg_toggle: false,

@@ -92,6 +92,15 @@ pub struct MsgStats {
     pub down_msg_miss_cnt: u64,
 }
 
+/// Clients that were closed because they did not do in time what they have to, since the start.
+/// Silence is not here: netlib counts that.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct GivenUp {
+    pub(super) no_login: u64,
+    pub(super) stayed_after_kick: u64,
+    pub(super) not_acknowledged: u64,
+}
+
 /// Where a connection stands.
 #[derive(Clone, Debug)]
 enum State {
@@ -354,6 +363,7 @@ impl MsgConn {
         match conn.state {
             State::New if age > TIMEOUT_WAIT_LOGIN_RESPONSE_MS => {
                 debug!("conn={this} closed: no login");
+                cx.srv.given_up.no_login += 1;
                 Self::close(cx, this);
             }
             State::Validating { .. } if age > TIMEOUT_WAIT_LOGIN_RESPONSE_MS => {
@@ -363,7 +373,10 @@ impl MsgConn {
                 Self::refuse_regist(cx, this);
                 Self::close(cx, this);
             }
-            State::Kicked if age > KICK_GRACE_MS => Self::close(cx, this),
+            State::Kicked if age > KICK_GRACE_MS => {
+                cx.srv.given_up.stayed_after_kick += 1;
+                Self::close(cx, this);
+            }
             State::Open => Self::check_send_list(cx, this),
             State::New | State::Validating { .. } | State::Registering { .. } | State::Kicked => {}
         }
@@ -388,6 +401,7 @@ impl MsgConn {
             Some(since) if last_recv > since => conn.suspicious_tick = None,
             Some(since) if tick > since + SUSPICION_MS => {
                 info!("conn={this} user={} closed: messages not acknowledged", conn.user_id);
+                cx.srv.given_up.not_acknowledged += 1;
                 return Self::close(cx, this);
             }
             _ => {}

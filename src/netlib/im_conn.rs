@@ -338,6 +338,7 @@ mod tests {
             CloseReason::OutputFull { queued: 1, added: 1, max: 1 },
             CloseReason::Transport("".into()),
             CloseReason::UrgentData,
+            CloseReason::NotConfigured,
         ];
         assert_eq!(reasons.map(|reason| reason.label()), CloseReason::LABELS);
     }

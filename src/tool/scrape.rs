@@ -84,6 +84,13 @@ impl Scrape {
         self.samples(name).map(|sample| sample.value).sum()
     }
 
+    /// Open connections, those of whoever asks for figures left out.
+    pub fn connections(&self) -> Option<f64> {
+        const NAME: &str = "teamtalk_connections";
+        self.samples(NAME).next()?;
+        Some(self.sum(NAME) - self.sum_of(NAME, ("class", "AdminConn")))
+    }
+
     /// The values of a label that samples of a name have.
     pub fn labels(&self, name: &str, label: &str) -> Vec<&str> {
         let mut found: Vec<&str> =

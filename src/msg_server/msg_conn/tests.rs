@@ -185,6 +185,7 @@ fn a_client_that_does_not_log_in_is_closed_and_one_that_waits_is_told() {
     bed.pass_ms(TIMER_MS);
     assert!(!bed.net.is_open(silent));
     assert_refused(&mut bed, waiting, ResultType::RefuseReasonNoDbServer);
+    assert_eq!((bed.srv.given_up.no_login, bed.srv.logins_refused), (1, 1));
 }
 
 #[test]
@@ -268,6 +269,7 @@ fn f64_a_second_pc_kicks_the_first_which_is_heard_no_more_and_closed_later() {
     assert!(bed.net.is_open(first));
     bed.pass_ms(TIMER_MS);
     assert!(!bed.net.is_open(first) && bed.net.is_open(second) && bed.net.is_open(phone));
+    assert_eq!(bed.srv.given_up.stayed_after_kick, 1);
     let route = bed.route[0];
     let sent = bed.sent(route);
     assert_eq!(
@@ -454,6 +456,7 @@ fn f68_who_misses_a_message_and_then_is_silent_is_closed() {
     bed.pass_ms(2 * TIMER_MS);
     bed.pass_ms(TIMER_MS);
     assert_eq!([dead, alive].map(|conn| bed.net.is_open(conn)), [false, true]);
+    assert_eq!(bed.srv.given_up.not_acknowledged, 1);
     bed.forget_sent();
     bed.pass_ms(SUSPICION_MS);
     assert!(bed.net.is_open(alive), "it has shown that it lives");

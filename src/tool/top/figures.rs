@@ -44,7 +44,7 @@ pub struct Row {
     pub health: Health,
     /// Seconds since its start.
     pub uptime: Option<f64>,
-    /// Open connections, administration included.
+    /// Open connections, those to the administration port left out.
     pub connections: Option<f64>,
     /// PDUs and HTTP requests that came.
     pub messages_in: Option<f64>,
@@ -119,7 +119,7 @@ impl Row {
             server: server.to_owned(),
             health,
             uptime: gauge("teamtalk_uptime_seconds"),
-            connections: gauge("teamtalk_connections"),
+            connections: now.connections(),
             messages_in: rate(&["teamtalk_pdus_in_total", "teamtalk_http_requests_total"]),
             messages_out: rate(&["teamtalk_pdus_out_total"]),
             bytes_in: rate(&["teamtalk_bytes_in_total"]),
@@ -269,6 +269,7 @@ mod tests {
 
     const NOW: &str = "teamtalk_uptime_seconds 12\n\
         teamtalk_connections{class=\"A\"} 2\nteamtalk_connections{class=\"B\"} 3\n\
+        teamtalk_connections{class=\"AdminConn\"} 1\n\
         teamtalk_pdus_in_total{command=\"A\"} 150\nteamtalk_pdus_in_total{command=\"B\"} 40\n\
         teamtalk_http_requests_total 11\n\
         teamtalk_closed_total{reason=\"io\"} 4\nteamtalk_closed_total{reason=\"service\"} 9\n\

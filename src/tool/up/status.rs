@@ -54,7 +54,7 @@ fn row(service: &Service) -> Value {
         Some(_) => service.metrics.map_or_else(|| "yes".to_owned(), scrape::health),
     };
     let connections = || match service.metrics {
-        Some(addr) => Some(scrape::fetch(addr).ok()?.sum("teamtalk_connections") as usize),
+        Some(addr) => Some(scrape::fetch(addr).ok()?.connections()? as usize),
         None => connections(pid?),
     };
     json!({

