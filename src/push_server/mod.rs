@@ -18,6 +18,7 @@
 
 pub mod apns_client;
 pub mod apns_msg;
+mod figures;
 pub mod notification;
 pub mod provider;
 pub mod provider_token;
@@ -96,6 +97,8 @@ pub struct PushServerConfig {
     pub concurrency: NonZeroUsize,
     /// When to try again what failed for the moment.
     pub retry: RetryPolicy,
+    /// `MetricsListen`: the administration port.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl PushServerConfig {
@@ -116,6 +119,7 @@ impl PushServerConfig {
             queue_max: config.get_or("QueueMax", QUEUE_MAX)?,
             concurrency: config.get_or("Concurrency", CONCURRENCY)?,
             retry: RetryPolicy::default(),
+            metrics_listen: config.get_opt("MetricsListen")?,
         })
     }
 }
@@ -228,6 +232,7 @@ impl PushServer {
         let options = config.msg_servers.only(options);
         let addrs =
             dispatch.listen_on::<PushSession>(&config.listen_ip, config.listen_port, options)?;
+        dispatch.listen_for_admin(config.metrics_listen)?;
         Self::init(dispatch.net());
         Ok((dispatch, srv, addrs))
     }

@@ -10,6 +10,7 @@ use teamtalk::http_msg_server::{HttpMsgServer, HttpMsgServerConfig};
 use teamtalk::msfs::{Msfs, MsfsConfig};
 use teamtalk::netlib::admin::CONN_MAX;
 use teamtalk::pb::base_define::ClientType;
+use teamtalk::push_server::{PushServer, PushServerConfig};
 
 use crate::backends::Redis;
 use crate::db_proxy_server::embedded_pools;
@@ -47,6 +48,15 @@ fn http_msg_server(db: SocketAddr) -> Running {
         db.port()
     );
     Running::start(HttpMsgServer::dispatch(&config(&text, HttpMsgServerConfig::read)).unwrap())
+}
+
+fn push_server() -> Running {
+    let text = format!(
+        "{COMMON}ListenIP=127.0.0.1\nListenPort=0\nIosProvider=webhook\n\
+         WebhookUrl=http://127.0.0.1:1/\n"
+    );
+    let config = config(&text, PushServerConfig::read);
+    Running::start(PushServer::dispatch(&config, || 1_700_000_000).unwrap())
 }
 
 /// Status and body of a GET.
@@ -101,7 +111,7 @@ fn f139_every_server_tells_its_health_and_its_figures() {
     let msg_server = site.msg_server();
     let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (file_server, msfs) = (file_server(&directories[0]), msfs(&directories[1]));
-    let http_msg_server = http_msg_server(site.db.addrs[0]);
+    let (http_msg_server, push_server) = (http_msg_server(site.db.addrs[0]), push_server());
     for (program, server, figure) in [
         ("db_proxy_server", &site.db, "teamtalk_queue_length{pool=\"db\"}"),
         ("login_server", &site.login, "teamtalk_msg_servers"),
@@ -110,6 +120,7 @@ fn f139_every_server_tells_its_health_and_its_figures() {
         ("file_server", &file_server, "teamtalk_stored_files"),
         ("msfs", &msfs, "teamtalk_queue_length{pool=\"post\"}"),
         ("http_msg_server", &http_msg_server, "teamtalk_requests_in_flight"),
+        ("push_server", &push_server, "teamtalk_pushes_waiting{phones=\"ios\"}"),
     ] {
         wait_for_health(server, 200, "ok\n");
         let figures = metrics(server);
@@ -134,11 +145,18 @@ fn f139_every_figure_is_documented_and_no_other() {
     let msg_server = site.msg_server();
     let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let (file_server, msfs) = (file_server(&directories[0]), msfs(&directories[1]));
-    let http_msg_server = http_msg_server(site.db.addrs[0]);
+    let (http_msg_server, push_server) = (http_msg_server(site.db.addrs[0]), push_server());
     let mut told = BTreeSet::new();
-    for server in
-        [&site.db, &site.login, &site.routes[0], &msg_server, &file_server, &msfs, &http_msg_server]
-    {
+    for server in [
+        &site.db,
+        &site.login,
+        &site.routes[0],
+        &msg_server,
+        &file_server,
+        &msfs,
+        &http_msg_server,
+        &push_server,
+    ] {
         let (_, text) = get(server.admin(), "/metrics");
         told.extend(text.lines().filter(|line| line.starts_with("# TYPE ")).flat_map(names));
     }

@@ -213,6 +213,16 @@ impl Layout {
     /// The configurations of a new cluster: the samples with addresses, paths and secrets of its
     /// own.
     fn configurations(&self) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let mut confs = self.samples()?;
+        for (name, _, conf) in &mut confs {
+            let port = self.choice.port(&format!("{name}, metrics"));
+            conf.set("MetricsListen", &format!("127.0.0.1:{port}"));
+        }
+        Ok(confs.into_iter().map(|(_, file, conf)| (file, conf.0)).collect())
+    }
+
+    /// Server, name of the file, and what it says but for the administration port.
+    fn samples(&self) -> anyhow::Result<Vec<(&'static str, &'static str, Conf)>> {
         let port = |name: &str| self.choice.port(name).to_string();
         let path = |name: &str| self.var.join(name).display().to_string();
         let address = self.choice.address.to_string();
@@ -266,7 +276,7 @@ impl Layout {
         http.set("AppAllowIP1", "127.0.0.1");
         http.set("DBServerPort1", &port("db_proxy_server"));
         http.set("RouteServerPort1", &port("route_server"));
-        let mut confs = vec![
+        Ok(vec![
             ("db_proxy_server", "dbproxyserver.conf", db),
             ("route_server", "routeserver.conf", route),
             ("file_server", "fileserver.conf", file),
@@ -276,12 +286,7 @@ impl Layout {
             ("msg_server_1", "msgserver_1.conf", msg("msg_server_1")),
             ("msg_server_2", "msgserver_2.conf", msg("msg_server_2")),
             ("http_msg_server", "httpmsgserver.conf", http),
-        ];
-        for (name, _, conf) in &mut confs {
-            let port = self.choice.port(&format!("{name}, metrics"));
-            conf.set("MetricsListen", &format!("127.0.0.1:{port}"));
-        }
-        Ok(confs.into_iter().map(|(_, file, conf)| (file, conf.0)).collect())
+        ])
     }
 
     fn set_storage(&self, db: &mut Conf) -> anyhow::Result<()> {
