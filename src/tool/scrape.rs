@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::base::http_client::{HttpClient, HttpClientError};
 
 /// How long a server may take. It answers between two turns of its loop.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longest text that is read.
 pub const TEXT_MAX: usize = 4 << 20;
@@ -185,16 +185,16 @@ pub fn fetch(addr: SocketAddr) -> Result<Scrape, ScrapeError> {
     Scrape::parse(&String::from_utf8_lossy(&body))
 }
 
-/// `yes`, or `no` with the reasons of a server.
-pub fn health(addr: SocketAddr) -> String {
+/// Why a server is not ready, in its own words; `None` if it is.
+pub fn not_ready(addr: SocketAddr) -> Option<String> {
     match client().get_any(&format!("http://{addr}/healthz"), TEXT_MAX) {
-        Ok((200, _)) => "yes".to_owned(),
+        Ok((200, _)) => None,
         Ok((_, body)) => {
             let reasons = String::from_utf8_lossy(&body);
             let reasons: Vec<_> = reasons.lines().filter(|line| !line.is_empty()).collect();
-            format!("no: {}", reasons.join("; "))
+            Some(reasons.join("; "))
         }
-        Err(error) => format!("no: its administration port does not answer: {error}"),
+        Err(error) => Some(format!("its administration port does not answer: {error}")),
     }
 }
 

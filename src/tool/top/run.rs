@@ -42,9 +42,9 @@ fn ask(target: &Target) -> News {
     match scrape::fetch(addr) {
         Ok(now) if now.sum("teamtalk_ready") > 0.0 => News::Told(Health::Ready, now),
         Ok(now) => {
-            let answer = scrape::health(addr);
-            let reason = answer.strip_prefix("no: ").unwrap_or(&answer).to_owned();
-            News::Told(Health::NotReady(reason), now)
+            // It may have become ready meanwhile.
+            let reason = scrape::not_ready(addr);
+            News::Told(reason.map_or(Health::Ready, Health::NotReady), now)
         }
         Err(error) => News::Silent(error.to_string()),
     }

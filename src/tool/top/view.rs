@@ -87,9 +87,10 @@ fn draw_servers(state: &State, rows: &[&Row], frame: &mut Frame<'_>, area: Rect)
 /// Texts to the left, numbers to the right.
 fn align(column: Column, text: &str, width: u16) -> String {
     let width = usize::from(width);
-    match column {
-        Column::Server | Column::State => format!("{text:<width$}"),
-        _ => format!("{text:>width$}"),
+    if matches!(column, Column::Server | Column::State) {
+        format!("{text:<width$}")
+    } else {
+        format!("{text:>width$}")
     }
 }
 

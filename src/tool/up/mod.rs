@@ -29,6 +29,7 @@ use signal_hook::iterator::Signals;
 use super::account::{Accounts, VAR};
 use super::bench::now;
 use super::output::Output;
+use super::scrape;
 use super::top::run::Target;
 use crate::client::{ClientError, Login, Server};
 use layout::{Choice, Layout};
@@ -39,6 +40,9 @@ const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// How long msg_servers may take to find the other servers.
 const FIRST_LOGIN: Duration = Duration::from_secs(30);
+
+/// How long the servers may take after that until all of them say that they are ready.
+const FIRST_HEALTH: Duration = Duration::from_secs(10);
 
 /// How long `down` waits.
 const DOWN: Duration = Duration::from_secs(15);
@@ -135,6 +139,7 @@ fn run(supervisor: &mut Supervisor, layout: &Layout, output: &Output) -> anyhow:
         return Ok(());
     }
     wait_for_login(layout)?;
+    wait_for_health(layout, output);
     welcome(layout, output)?;
     supervisor.watch(|line| tell(output, line))
 }
@@ -200,6 +205,22 @@ fn wait_for_login(layout: &Layout) -> anyhow::Result<()> {
             }
             // They look for each other every 200 ms.
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// Until every server has what it needs. One that still lacks something is told: all but that
+/// works.
+fn wait_for_health(layout: &Layout, output: &Output) {
+    let start = now();
+    for service in layout.services() {
+        let Some(addr) = service.metrics else { continue };
+        while let Some(reasons) = scrape::not_ready(addr) {
+            if start.elapsed() > FIRST_HEALTH {
+                tell(output, &format!("{} is not ready: {reasons}", service.name));
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 }

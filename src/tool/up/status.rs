@@ -51,7 +51,10 @@ fn row(service: &Service) -> Value {
         Some(_) if !service.ports.iter().all(|port| answers(*port)) => {
             "no: it does not listen".to_owned()
         }
-        Some(_) => service.metrics.map_or_else(|| "yes".to_owned(), scrape::health),
+        Some(_) => match service.metrics.and_then(scrape::not_ready) {
+            None => "yes".to_owned(),
+            Some(reasons) => format!("no: {reasons}"),
+        },
     };
     let connections = || match service.metrics {
         Some(addr) => Some(scrape::fetch(addr).ok()?.connections()? as usize),
