@@ -19,7 +19,8 @@
 //! # Codemap, in reading order
 //!
 //! - [`netlib`]: the reactor. Its module page has the rules of the loop; everything else obeys
-//!   them. `netlib::event_dispatch` is the only code that knows sockets and the clock.
+//!   them. `netlib::event_dispatch` is the only code that knows sockets and the clock;
+//!   `netlib::admin` is the port at which every server tells its health and its figures.
 //! - [`base`]: what servers share besides the reactor. Start with [`base::im_pdu`], the unit of the
 //!   protocol; then configuration, HTTP messages, the text cipher, workers, signals.
 //! - [`pb`]: the messages, generated from `proto/` while building, and the command numbers.
