@@ -81,7 +81,8 @@ fn f141_each_server_has_a_unit_that_starts_it_with_its_configuration() {
 
 #[test]
 fn the_units_differ_in_nothing_but_names_order_and_open_files() {
-    const OWN: [&str; 4] = ["ExecStart", "WorkingDirectory", "StateDirectory", "LimitNOFILE"];
+    const OWN: [&str; 5] =
+        ["ExecStart", "WorkingDirectory", "StateDirectory", "LimitNOFILE", "ExecReload"];
     let common = |name: &str| -> Vec<(String, String, String)> {
         let lines = unit(&format!("teamtalk-{name}.service")).into_iter();
         lines.filter(|line| line.0 != "Unit" && !OWN.contains(&line.1.as_str())).collect()
@@ -104,6 +105,9 @@ fn the_units_differ_in_nothing_but_names_order_and_open_files() {
         let unit = unit(&format!("teamtalk-{name}.service"));
         assert_eq!(values(&unit, "StateDirectory"), [format!("teamtalk/{name}")]);
         assert_eq!(values(&unit, "WorkingDirectory"), [format!("%S/teamtalk/{name}")]);
+        // The only one that reads anything again.
+        let reload = values(&unit, "ExecReload");
+        assert_eq!(reload == ["/bin/kill", "-HUP", "$MAINPID"], name == "msg_server", "{reload:?}");
         assert_eq!(values(&unit, "Documentation"), [format!("man:{name}(8)")]);
         let open_files: u32 = values(&unit, "LimitNOFILE")[0].parse().unwrap();
         assert!(open_files >= 65536);

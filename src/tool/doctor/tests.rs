@@ -15,7 +15,9 @@ fn found(files: &[(&str, &str)]) -> Vec<String> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     let report = examine(&config::load_all(directory.path()).unwrap());
-    report.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.what)).collect()
+    // How full the disk of this machine is, is not the business of these tests.
+    let findings = report.findings.iter().filter(|finding| !finding.what.ends_with("are free"));
+    findings.map(|finding| format!("{}: {}", finding.place, finding.what)).collect()
 }
 
 #[track_caller]
