@@ -297,7 +297,7 @@ fn a_large_group_is_served_a_few_members_at_a_time_and_in_order() {
     bed.db_says(CID_GROUP_INFO_RESPONSE, &members(&req, 1, &everybody));
     bed.route_says(CID_MSG_DATA, &text(2, 1, None));
     let mut got = vec![Vec::new(); conns.len()];
-    for turn in 0..8 {
+    for turn in 0..12 {
         for (conn, got) in conns.iter().zip(&mut got) {
             let msgs = bed.sent(*conn);
             got.extend(msgs.iter().map(|p| p.as_pdu().decode::<ImMsgData>().unwrap().msg_id));

@@ -4,6 +4,7 @@ use prost::Message;
 
 use super::kick::SIMULTANEOUS_MS;
 use super::*;
+use crate::msg_server::fan_out::PRESENCE_PACE_MS;
 use crate::msg_server::tests::*;
 use crate::netlib::serv_conns::MASTER_SETTLE_MS;
 use crate::pb::base_define::{KickReasonType, MsgType, UserStat};
@@ -261,6 +262,7 @@ fn f75_a_changed_signature_is_told_to_everybody_and_is_no_changed_group() {
     }
     let msg = ImSignInfoChangedNotify { changed_user_id: 5, sign_info: "new".to_owned() };
     bed.route_says(CID_BUDDY_LIST_SIGN_INFO_CHANGED_NOTIFY, &msg);
+    bed.pass_ms(PRESENCE_PACE_MS);
     let got: ImSignInfoChangedNotify = bed.one(conns[0], CID_BUDDY_LIST_SIGN_INFO_CHANGED_NOTIFY);
     assert_eq!(got, msg);
 }
