@@ -20,7 +20,7 @@ pub const IM_PDU_HEADER_LEN: usize = 16;
 pub const IM_PDU_VERSION: u16 = 1;
 
 /// Why a PDU could not be used.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum PduError {
     /// The stream is out of step or hostile: nothing after this can be trusted.
     #[error("pdu length {length} is outside {IM_PDU_HEADER_LEN}..={max}")]

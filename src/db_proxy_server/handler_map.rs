@@ -49,3 +49,41 @@ pub fn handler(command_id: u16) -> Option<PduHandler> {
         _ => return None,
     })
 }
+
+/// Requests that cost less together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BatchKind {
+    /// Messages and what was read of them.
+    Conversations,
+    /// Logins.
+    Logins,
+    /// Who wants pushes of a group.
+    GroupPushes,
+    /// Where phones are told.
+    DeviceTokens,
+}
+
+/// What a command can be answered together with.
+pub fn batch_kind(command_id: u16) -> Option<BatchKind> {
+    match command_id {
+        CID_MSG_DATA | CID_MSG_READ_ACK => Some(BatchKind::Conversations),
+        CID_OTHER_VALIDATE_REQ => Some(BatchKind::Logins),
+        CID_OTHER_GET_SHIELD_REQ => Some(BatchKind::GroupPushes),
+        CID_OTHER_GET_DEVICE_TOKEN_REQ => Some(BatchKind::DeviceTokens),
+        _ => None,
+    }
+}
+
+impl BatchKind {
+    /// The answers to requests of this kind, in their order.
+    pub fn handle(self, business: &Business, pdus: &[PduRef<'_>]) -> Vec<Answer> {
+        match self {
+            Self::Conversations => {
+                message_content::change_conversations(business, pdus).into_iter().map(Ok).collect()
+            }
+            Self::Logins => login::do_logins(business, pdus),
+            Self::GroupPushes => group_action::get_group_pushes(business, pdus),
+            Self::DeviceTokens => message_counter::get_devices_tokens(business, pdus),
+        }
+    }
+}

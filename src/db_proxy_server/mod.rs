@@ -21,6 +21,7 @@
 pub mod business;
 pub mod figures;
 pub mod handler_map;
+mod lanes;
 pub mod proxy_conn;
 pub mod proxy_task;
 pub mod storage_check;
@@ -46,6 +47,7 @@ use business::message_batch::BATCH_MAX;
 use business::password::PasswordForm;
 use business::quiet_hours::{QuietHours, Zone};
 use figures::WorkerFigures;
+use lanes::Lanes;
 use proxy_conn::ProxyConn;
 use proxy_task::{ProxyTask, ResponsePdu};
 use storage_check::StorageCheck;
@@ -136,6 +138,7 @@ pub struct DbProxyServer {
     /// Since when the service is stopping.
     stop_tick: Option<u64>,
     business: Arc<Business>,
+    lanes: Lanes,
     figures: Arc<WorkerFigures>,
     /// Nobody asks without an administration port.
     storage_check: Option<StorageCheck>,
@@ -181,6 +184,7 @@ impl DbProxyServer {
         let (answers, telling) = (responses.clone(), room.clone());
         let queue_max = NonZeroUsize::new(QUEUE_MAX).expect("not zero");
         let (business, figures) = (Arc::new(business), Arc::new(WorkerFigures::default()));
+        let lanes = Lanes::new(&business);
         let (theirs, counted) = (Arc::clone(&business), Arc::clone(&figures));
         let work = move |tasks| proxy_task::run(&theirs, &counted, &answers, tasks);
         let batch_max = NonZeroUsize::new(BATCH_MAX).expect("not zero");
@@ -197,6 +201,7 @@ impl DbProxyServer {
             progress_tick: 0,
             stop_tick: None,
             business,
+            lanes,
             figures,
             storage_check: None,
         })

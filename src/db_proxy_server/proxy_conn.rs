@@ -6,11 +6,8 @@ use super::handler_map;
 use super::proxy_task::{ProxyTask, ResponsePdu};
 use super::{Cx, DbProxyServer};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
-use crate::base::public_define::msg_type_is_group;
 use crate::netlib::{ConnHandler, NetHandle, Netlib, PduFraming, PduHandler, keepalive};
-use crate::pb::base_define::SessionType;
 use crate::pb::cmd::*;
-use crate::pb::message::{ImMsgData, ImMsgDataReadAck};
 use crate::pb::server::ImStopReceivePacket;
 
 /// How often heartbeats and time-outs are looked at.
@@ -134,45 +131,13 @@ fn proxy_loop_callback(cx: &mut Cx<'_>) {
 /// Hands a request to the workers; while their queue is full its sender is not read from.
 fn add_task(cx: &mut Cx<'_>, task: ProxyTask) {
     let conn = task.conn;
-    let key = order_key(task.pdu.as_pdu());
+    let key = cx.srv.lanes.order_key(task.pdu.as_pdu());
     match cx.srv.workers.try_add_task(Some(key), task) {
         Ok(()) => cx.srv.in_flight += 1,
         Err(error) => {
             cx.srv.refused.push_back(error.into_task());
             cx.net.pause_read(conn);
         }
-    }
-}
-
-/// Conversations are spread over so many keys. Fewer share a commit among more messages, more keep
-/// more workers busy.
-const MESSAGE_LANES: u64 = 4;
-
-/// Requests with the same key are worked on one after the other, in the order they came.
-///
-/// What changes a conversation has the key of the conversation, whoever of the two it comes from;
-/// everything else has that of the user, whose id stands in front of every request.
-fn order_key(pdu: PduRef<'_>) -> u64 {
-    #[derive(Clone, Copy, prost::Message)]
-    struct First {
-        #[prost(uint32, tag = "1")]
-        user_id: u32,
-        #[prost(uint32, tag = "2")]
-        peer_id: u32,
-    }
-    let lane = |number: u32| u64::MAX - u64::from(number) % MESSAGE_LANES;
-    match (pdu.command_id(), pdu.decode::<First>()) {
-        (CID_MSG_DATA, Ok(first)) => match pdu.decode::<ImMsgData>() {
-            Ok(msg) if msg_type_is_group(msg.msg_type) => lane(first.peer_id),
-            _ => lane(first.user_id ^ first.peer_id),
-        },
-        (CID_MSG_READ_ACK, Ok(first)) => match pdu.decode::<ImMsgDataReadAck>() {
-            Ok(ack) if ack.session_type == SessionType::Group as i32 => lane(first.peer_id),
-            _ => lane(first.user_id ^ first.peer_id),
-        },
-        (_, Ok(first)) => first.user_id.into(),
-        // A name in front: 0x0703. Logins need no order among each other.
-        (_, Err(_)) => u64::from(u32::MAX) + 1 + u64::from(pdu.seq_num()),
     }
 }
 

@@ -4,11 +4,10 @@ use std::panic::{self, AssertUnwindSafe};
 
 use log::{error, warn};
 
-use super::business::Business;
-use super::business::message_content::{change_conversations, changes_conversation};
 use super::business::refusal::refusal;
+use super::business::{Answer, Business};
 use super::figures::WorkerFigures;
-use super::handler_map::PduHandler;
+use super::handler_map::{PduHandler, batch_kind};
 use crate::base::histogram::Stopwatch;
 use crate::base::im_pdu::{ImPdu, PduRef};
 use crate::netlib::{NetHandle, ResponseList};
@@ -35,8 +34,8 @@ pub struct ResponsePdu {
     pub pdu: Option<ImPdu>,
 }
 
-/// Runs what a worker was given: what happens in conversations together, where it stands next to
-/// each other, everything else one by one. A handler that panics costs its own request only.
+/// Runs what a worker was given: requests of one kind that stand next to each other together,
+/// everything else one by one. A handler that panics costs its own request only.
 ///
 /// C++: db_proxy_server/ProxyTask.cpp CProxyTask::run
 pub fn run(
@@ -45,15 +44,18 @@ pub fn run(
     responses: &ResponseList<ResponsePdu>,
     tasks: Vec<ProxyTask>,
 ) {
-    let is_change = |task: &ProxyTask| changes_conversation(task.pdu.as_pdu().command_id());
-    for run in tasks.chunk_by(|a, b| is_change(a) && is_change(b)) {
+    let kind = |task: &ProxyTask| batch_kind(task.pdu.as_pdu().command_id());
+    for run in tasks.chunk_by(|a, b| kind(a).is_some() && kind(a) == kind(b)) {
         let pdus: Vec<PduRef<'_>> = run.iter().map(|task| task.pdu.as_pdu()).collect();
         let watch = Stopwatch::start();
-        let answers = match run {
-            [task] => vec![answer(business, task)],
-            _ => panic::catch_unwind(AssertUnwindSafe(|| change_conversations(business, &pdus)))
-                // One of them is to blame: alone it hurts nobody else.
-                .unwrap_or_else(|_| run.iter().map(|task| answer(business, task)).collect()),
+        let together = kind(&run[0]).filter(|_| run.len() > 1).and_then(|kind| {
+            let answers = || kind.handle(business, &pdus);
+            panic::catch_unwind(AssertUnwindSafe(answers)).ok()
+        });
+        let answers: Vec<Option<ImPdu>> = match together {
+            Some(answers) => run.iter().zip(answers).map(|(t, a)| answer_or_refuse(t, a)).collect(),
+            // If one of them has made all panic: alone it hurts nobody else.
+            None => run.iter().map(|task| answer(business, task)).collect(),
         };
         figures.count(&pdus, watch.elapsed());
         for (task, pdu) in run.iter().zip(answers) {
@@ -65,11 +67,21 @@ pub fn run(
 /// The answer of the handler, or a refusal when it fails.
 fn answer(business: &Business, task: &ProxyTask) -> Option<ImPdu> {
     let pdu = task.pdu.as_pdu();
-    let (conn, command_id) = (task.conn, pdu.command_id());
     match panic::catch_unwind(AssertUnwindSafe(|| (task.handler)(business, pdu))) {
-        Ok(Ok(pdu)) => return pdu,
-        Ok(Err(reason)) => warn!("conn={conn} cmd={command_id:#06x} failed: {reason}"),
-        Err(_) => error!("conn={conn} cmd={command_id:#06x} failed: the handler panicked"),
+        Ok(answer) => answer_or_refuse(task, answer),
+        Err(_) => {
+            let (conn, command_id) = (task.conn, pdu.command_id());
+            error!("conn={conn} cmd={command_id:#06x} failed: the handler panicked");
+            refusal(pdu).unwrap_or_default()
+        }
     }
-    refusal(pdu).unwrap_or_default()
+}
+
+fn answer_or_refuse(task: &ProxyTask, answer: Answer) -> Option<ImPdu> {
+    let pdu = task.pdu.as_pdu();
+    answer.unwrap_or_else(|reason| {
+        let (conn, command_id) = (task.conn, pdu.command_id());
+        warn!("conn={conn} cmd={command_id:#06x} failed: {reason}");
+        refusal(pdu).unwrap_or_default()
+    })
 }

@@ -217,6 +217,11 @@ impl DbManager {
         self.find(name).map(|entry| entry.target.is_missing())
     }
 
+    /// Whether the database works on several changes at a time.
+    pub fn writes_side_by_side(&self, name: &str) -> Result<bool, DbError> {
+        self.find(name).map(|entry| matches!(entry.target, DbTarget::MySql(_)))
+    }
+
     /// A connection of its own, for statements that take longer than a request may.
     pub fn open_patient(&self, name: &str) -> Result<Box<dyn DbConn>, DbError> {
         self.find(name)?.target.open_patient()

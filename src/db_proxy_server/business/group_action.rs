@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use log::info;
 
-use super::{Answer, Business, done_code, group_model, reply};
+use super::{Answer, Business, done_code, group_model, reply, same_or_ask};
 use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::{GroupModifyType, GroupType};
 use crate::pb::cmd::*;
@@ -106,11 +106,21 @@ pub fn set_group_push(business: &Business, pdu: PduRef<'_>) -> Answer {
 /// C++: db_proxy_server/business/GroupAction.cpp getGroupPush
 /// Differs: an unknown group has an empty answer instead of none.
 pub fn get_group_push(business: &Business, pdu: PduRef<'_>) -> Answer {
-    let msg: ImGroupGetShieldReq = pdu.decode()?;
-    let answer = ImGroupGetShieldRsp {
-        group_id: msg.group_id,
-        shield_status_list: group_model::push_shields(business, msg.group_id, &msg.user_id)?,
-        attach_data: msg.attach_data,
-    };
-    reply(SID_OTHER, CID_OTHER_GET_SHIELD_RSP, pdu, &answer)
+    get_group_pushes(business, &[pdu]).pop().unwrap_or(Ok(None))
+}
+
+/// What [`get_group_push`] does, for several requests. Those of one busy group ask all the same.
+pub fn get_group_pushes(business: &Business, pdus: &[PduRef<'_>]) -> Vec<Answer> {
+    let mut last = None;
+    let answers = pdus.iter().map(|pdu| {
+        let mut msg: ImGroupGetShieldReq = pdu.decode()?;
+        let (group_id, attach_data) = (msg.group_id, msg.attach_data.take());
+        let shields = same_or_ask(&mut last, msg, |msg| {
+            group_model::push_shields(business, group_id, &msg.user_id)
+        })?;
+        let shield_status_list = shields.clone();
+        let answer = ImGroupGetShieldRsp { group_id, shield_status_list, attach_data };
+        reply(SID_OTHER, CID_OTHER_GET_SHIELD_RSP, *pdu, &answer)
+    });
+    answers.collect()
 }

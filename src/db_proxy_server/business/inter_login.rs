@@ -16,22 +16,21 @@ pub enum LoginOutcome {
     UnknownName,
 }
 
-/// Holds what the client sends against what is stored.
+/// Holds what the client sends against what is stored, if there is such a user.
 ///
 /// C++: db_proxy_server/business/InterLogin.cpp CInterLoginStrategy::doLogin
 /// Differs: the password is compared, in constant time, and an unknown name is no login (F3); the
 /// form in which it is stored may be a better one (F18).
 pub fn do_login(
     business: &Business,
-    name: &str,
+    credentials: Option<Credentials>,
     received: &str,
 ) -> Result<LoginOutcome, HandlerError> {
-    let Some(credentials) = user_model::credentials(business, name)? else {
+    let Some(Credentials { user_info, password: stored }) = credentials else {
         // The same work is done, so that the time tells nothing.
         StoredPassword::of_nobody(business.password_form).matches(received);
         return Ok(LoginOutcome::UnknownName);
     };
-    let Credentials { user_info, password: stored } = credentials;
     if !stored.matches(received) {
         return Ok(LoginOutcome::WrongPassword);
     }

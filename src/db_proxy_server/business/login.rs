@@ -1,10 +1,16 @@
 //! The command that validates a login.
+//!
+//! Logins that wait for a worker are checked together: one round trip to the cache and one query
+//! for all of them.
+
+use std::collections::HashMap;
 
 use log::{info, warn};
 
 use super::inter_login::{self, LoginOutcome};
 use super::login_failures::{self, Failures};
 use super::refusal::INTERNAL_ERROR;
+use super::user_model::{self, Credentials};
 use super::{Answer, Business, HandlerError, reply};
 use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::{ResultType, UserInfo};
@@ -18,15 +24,41 @@ const NAME_LEN_MAX: usize = 64 * 4;
 /// Differs: a failing database is an internal error (2) and counts for nobody (F11); what does not
 /// parse is dropped, because without attach data nobody can pass an answer on (F105).
 pub fn do_login(business: &Business, pdu: PduRef<'_>) -> Answer {
-    let msg: ImValidateReq = pdu.decode()?;
-    let outcome = match check(business, &msg) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            warn!("login not checked: {error}");
-            Outcome::InternalError
-        }
+    do_logins(business, &[pdu]).pop().unwrap_or(Ok(None))
+}
+
+/// What [`do_login`] does, for several requests.
+pub fn do_logins(business: &Business, pdus: &[PduRef<'_>]) -> Vec<Answer> {
+    let msgs: Vec<_> = pdus.iter().map(|pdu| pdu.decode::<ImValidateReq>()).collect();
+    let names = msgs.iter().flatten().map(|msg| msg.user_name.as_str());
+    let mut known = look_up(business, names);
+    if let Err(error) = &known {
+        warn!("logins not checked: {error}");
+    }
+    let answers = pdus.iter().zip(&msgs).map(|(pdu, msg)| {
+        let msg = msg.as_ref().map_err(Clone::clone)?;
+        let outcome = known.as_mut().map_or(Outcome::InternalError, |known| {
+            outcome(business, msg, known.remove(msg.user_name.as_str()))
+        });
+        validated(*pdu, msg, outcome)
+    });
+    answers.collect()
+}
+
+fn outcome(business: &Business, msg: &ImValidateReq, known: Option<Known>) -> Outcome {
+    let check = || {
+        let name = msg.user_name.as_str();
+        // The second login under a name is checked after the failure of the first one.
+        let known = match known {
+            Some(known) => known,
+            None => look_up(business, [name].into_iter())?.remove(name).unwrap_or_default(),
+        };
+        check(business, msg, known)
     };
-    validated(pdu, msg, outcome)
+    check().unwrap_or_else(|error| {
+        warn!("login not checked: {error}");
+        Outcome::InternalError
+    })
 }
 
 enum Outcome {
@@ -36,23 +68,55 @@ enum Outcome {
     InternalError,
 }
 
-fn check(business: &Business, msg: &ImValidateReq) -> Result<Outcome, HandlerError> {
+/// What is known about a name.
+#[derive(Debug, Default)]
+struct Known {
+    failures: Failures,
+    credentials: Option<Credentials>,
+}
+
+/// What is known about these names.
+fn look_up<'a>(
+    business: &Business,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<&'a str, Known>, HandlerError> {
+    let mut known: HashMap<&str, Known> =
+        names.filter(|name| is_name(name)).map(|name| (name, Known::default())).collect();
+    let names: Vec<&str> = known.keys().copied().collect();
+    // A cache that is away must not lock anybody out; it is tried again with each login.
+    let failures = login_failures::of_known(business, &names, business.now())
+        .inspect_err(|error| warn!("login failures not counted: {error}"));
+    for (name, failures) in names.iter().zip(failures.unwrap_or_default()) {
+        known.entry(name).or_default().failures = failures;
+    }
+    for credentials in user_model::credentials(business, &names)? {
+        if let Some(known) = known.get_mut(credentials.user_info.user_real_name.as_str()) {
+            known.credentials = Some(credentials);
+        }
+    }
+    Ok(known)
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= NAME_LEN_MAX && !name.contains('\0')
+}
+
+fn check(
+    business: &Business,
+    msg: &ImValidateReq,
+    Known { failures, credentials }: Known,
+) -> Result<Outcome, HandlerError> {
     let name = msg.user_name.as_str();
-    if name.is_empty() || name.len() > NAME_LEN_MAX || name.contains('\0') {
+    if !is_name(name) {
         return Ok(Outcome::Wrong);
     }
     let now = business.now();
-    // A cache that is away must not lock anybody out; it is tried again with each login.
-    let failures = login_failures::of_known(business, name, now).unwrap_or_else(|error| {
-        warn!("login failures not counted: {error}");
-        Failures::default()
-    });
     let origin = login_failures::origin(msg.attach_data.as_deref().unwrap_or_default());
     if failures.are_too_many(origin) || business.unknown_logins.are_too_many(name, origin, now) {
         info!("login refused: too many failures");
         return Ok(Outcome::TooOften);
     }
-    match inter_login::do_login(business, name, &msg.password)? {
+    match inter_login::do_login(business, credentials, &msg.password)? {
         LoginOutcome::Known(user_info) => {
             if !failures.is_empty() {
                 login_failures::forgive_known(business, name, origin)?;
@@ -73,7 +137,7 @@ fn check(business: &Business, msg: &ImValidateReq) -> Result<Outcome, HandlerErr
     }
 }
 
-fn validated(pdu: PduRef<'_>, msg: ImValidateReq, outcome: Outcome) -> Answer {
+fn validated(pdu: PduRef<'_>, msg: &ImValidateReq, outcome: Outcome) -> Answer {
     let (result_code, text, user_info) = match outcome {
         // Clients show the status of a colleague, not their own.
         Outcome::Welcome(user) => {
@@ -84,11 +148,11 @@ fn validated(pdu: PduRef<'_>, msg: ImValidateReq, outcome: Outcome) -> Answer {
         Outcome::TooOften => (6, "用户名/密码错误次数太多", None),
     };
     let answer = ImValidateRsp {
-        user_name: msg.user_name,
+        user_name: msg.user_name.clone(),
         result_code,
         result_string: Some(text.to_owned()),
         user_info,
-        attach_data: msg.attach_data,
+        attach_data: msg.attach_data.clone(),
     };
     reply(SID_OTHER, CID_OTHER_VALIDATE_RSP, pdu, &answer)
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Business, HandlerError};
 use crate::base::attach_data::PduAttachData;
+use crate::storage::cache_conn::CacheCmd;
 use crate::storage::cache_pool::TOKEN;
 
 /// So many failures from one class of address within [`FAILURE_WINDOW_S`] are forgiven; then
@@ -85,23 +86,30 @@ fn parse(field: &str) -> Option<(u32, String)> {
     Some((minute.parse().ok()?, origin.to_owned()))
 }
 
-/// The failures of a name that somebody has.
+/// The failures of names that somebody has, in their order.
 pub(super) fn of_known(
     business: &Business,
-    name: &str,
+    names: &[&str],
     now: u32,
-) -> Result<Failures, HandlerError> {
-    counted(business, &key(name), now)
+) -> Result<Vec<Failures>, HandlerError> {
+    let keys: Vec<String> = names.iter().map(|name| key(name)).collect();
+    counted(business, &keys, now)
 }
 
-fn counted(business: &Business, key: &str, now: u32) -> Result<Failures, HandlerError> {
-    let fields = business.cache.cache_conn(TOKEN)?.hget_all(key)?;
-    let count = |(field, count): (&String, &String)| {
-        Some((parse(field)?, count.parse().unwrap_or_default()))
-    };
-    let mut failures = Failures(fields.iter().filter_map(count).collect());
-    failures.forget_old(now);
-    Ok(failures)
+fn counted(business: &Business, keys: &[String], now: u32) -> Result<Vec<Failures>, HandlerError> {
+    let cmds: Vec<CacheCmd> =
+        keys.iter().map(|key| CacheCmd::HGetAll { key: key.clone() }).collect();
+    let replies = business.cache.cache_conn(TOKEN)?.pipeline(&cmds)?;
+    let failures = replies.into_iter().map(|reply| {
+        let fields = reply.into_map()?;
+        let count = |(field, count): (&String, &String)| {
+            Some((parse(field)?, count.parse().unwrap_or_default()))
+        };
+        let mut failures = Failures(fields.iter().filter_map(count).collect());
+        failures.forget_old(now);
+        Ok(failures)
+    });
+    failures.collect()
 }
 
 /// Counts a failure and forgets the minutes that no longer count.
@@ -121,7 +129,8 @@ pub(super) fn count_registration(
     now: u32,
 ) -> Result<usize, HandlerError> {
     add(business, REGISTRATIONS, origin, now)?;
-    Ok(counted(business, REGISTRATIONS, now)?.count_from(origin))
+    let counted = counted(business, &[REGISTRATIONS.to_owned()], now)?;
+    Ok(counted.iter().map(|attempts| attempts.count_from(origin)).sum())
 }
 
 fn add(business: &Business, key: &str, origin: &str, now: u32) -> Result<(), HandlerError> {

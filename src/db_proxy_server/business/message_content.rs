@@ -20,11 +20,6 @@ pub fn send_message(business: &Business, pdu: PduRef<'_>) -> Answer {
     Ok(change_conversations(business, &[pdu]).pop().flatten())
 }
 
-/// Whether [`change_conversations`] does what a command wants.
-pub fn changes_conversation(command_id: u16) -> bool {
-    matches!(command_id, CID_MSG_DATA | CID_MSG_READ_ACK)
-}
-
 /// A request about a conversation.
 enum Change {
     Message(ImMsgData),

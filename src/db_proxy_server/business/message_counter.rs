@@ -2,7 +2,7 @@
 
 use super::message_content::change_conversations;
 use super::unread::{self, Unread};
-use super::{Answer, Business, device_tokens, message_model, reply};
+use super::{Answer, Business, device_tokens, message_model, reply, same_or_ask};
 use crate::base::im_pdu::PduRef;
 use crate::pb::base_define::UnreadInfo;
 use crate::pb::cmd::*;
@@ -64,10 +64,20 @@ pub fn set_devices_token(business: &Business, pdu: PduRef<'_>) -> Answer {
 /// C++: db_proxy_server/business/MessageCounter.cpp getDevicesToken
 /// Differs: one round trip for all tokens, and a handful of queries for all counts (F97).
 pub fn get_devices_token(business: &Business, pdu: PduRef<'_>) -> Answer {
-    let msg: ImGetDeviceTokenReq = pdu.decode()?;
-    let answer = ImGetDeviceTokenRsp {
-        user_token_info: device_tokens::tokens(business, &msg.user_id)?,
-        attach_data: msg.attach_data,
-    };
-    reply(SID_OTHER, CID_OTHER_GET_DEVICE_TOKEN_RSP, pdu, &answer)
+    get_devices_tokens(business, &[pdu]).pop().unwrap_or(Ok(None))
+}
+
+/// What [`get_devices_token`] does, for several requests. Those for messages of one busy group ask
+/// all the same.
+pub fn get_devices_tokens(business: &Business, pdus: &[PduRef<'_>]) -> Vec<Answer> {
+    let mut last = None;
+    let answers = pdus.iter().map(|pdu| {
+        let mut msg: ImGetDeviceTokenReq = pdu.decode()?;
+        let attach_data = msg.attach_data.take();
+        let tokens =
+            same_or_ask(&mut last, msg, |msg| device_tokens::tokens(business, &msg.user_id))?;
+        let answer = ImGetDeviceTokenRsp { user_token_info: tokens.clone(), attach_data };
+        reply(SID_OTHER, CID_OTHER_GET_DEVICE_TOKEN_RSP, *pdu, &answer)
+    });
+    answers.collect()
 }

@@ -74,7 +74,7 @@ impl Bed {
         found.map_or(0, |unread| unread.count)
     }
 
-    fn join(&self, group_id: u32, user_id: u32) {
+    pub(super) fn join(&self, group_id: u32, user_id: u32) {
         self.join_at(group_id, user_id, 1);
     }
 

@@ -34,6 +34,8 @@ pub mod user_action;
 pub mod user_model;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod message_tests;
 #[cfg(test)]
 mod reading_tests;
@@ -167,6 +169,22 @@ pub type Answer = Result<Option<ImPdu>, HandlerError>;
 fn reply(service_id: u16, command_id: u16, request: PduRef<'_>, answer: &impl Message) -> Answer {
     let header = PduHeader::new(service_id, command_id, request.seq_num());
     Ok(Some(ImPdu::encode_with(header, answer)))
+}
+
+/// The answer to a question: that of the last one, if it was the same.
+fn same_or_ask<Q: PartialEq, A>(
+    last: &mut Option<(Q, A)>,
+    question: Q,
+    ask: impl FnOnce(&Q) -> Result<A, HandlerError>,
+) -> Result<&A, HandlerError> {
+    let (_, answer) = match last.take_if(|(asked, _)| *asked == question) {
+        Some(same) => last.insert(same),
+        None => {
+            let answer = ask(&question)?;
+            last.insert((question, answer))
+        }
+    };
+    Ok(answer)
 }
 
 /// The `result_code` of most answers.

@@ -81,7 +81,7 @@ impl Bed {
         self.business.master().unwrap().execute_update(sql, values).unwrap();
     }
 
-    fn add_user(&self, id: u32, name: &str, updated: u32) {
+    pub(super) fn add_user(&self, id: u32, name: &str, updated: u32) {
         let password = md5_hex(format!("{}1234", md5_hex(b"secret")).as_bytes());
         self.execute(
             "insert into IMUser \

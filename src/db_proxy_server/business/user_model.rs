@@ -1,6 +1,7 @@
 //! Users: rows of IMUser.
 
 use std::collections::HashSet;
+use std::iter;
 
 use bytes::Bytes;
 
@@ -45,28 +46,40 @@ pub struct Credentials {
     pub password: StoredPassword,
 }
 
-/// The user of this login name who may log in.
+/// The users of these login names who may log in.
 ///
 /// C++: db_proxy_server/business/InterLogin.cpp CInterLoginStrategy::doLogin
-/// Differs: the name is a bound value, never a part of the statement (F4).
-pub fn credentials(business: &Business, name: &str) -> Result<Option<Credentials>, HandlerError> {
-    let sql = format!(
-        "select {COLUMNS}, password, salt, passwordHash from IMUser where name=? and status=0"
-    );
-    let found = business.slave()?.execute_query(&sql, &[name.into()])?;
-    // Databases compare names by their own rules; who logs in has to be called exactly so.
-    let same = |row: &Row<'_>| row.get::<&str>("name").is_ok_and(|found| found == name);
-    let Some(row) = found.rows().find(same) else {
-        return Ok(None);
+/// Differs: the name is a bound value, never a part of the statement (F4); one query for several
+/// names.
+pub fn credentials(business: &Business, names: &[&str]) -> Result<Vec<Credentials>, HandlerError> {
+    let Some(last) = names.last() else {
+        return Ok(Vec::new());
     };
-    Ok(Some(Credentials {
-        user_info: user_info(&row)?,
-        password: StoredPassword {
-            md5: row.get_or_default("password")?,
-            salt: row.get_or_default("salt")?,
-            argon2id: row.get_or_default("passwordHash")?,
-        },
-    }))
+    // A few statements serve all numbers of names: each stays prepared.
+    let count = names.len().next_power_of_two();
+    let sql = format!(
+        "select {COLUMNS}, password, salt, passwordHash from IMUser \
+         where name in ({}) and status=0",
+        placeholders(count)
+    );
+    let bound = names.iter().chain(iter::repeat(last)).take(count);
+    let bound: Vec<Value> = bound.map(|&name| name.into()).collect();
+    let found = business.slave()?.execute_query(&sql, &bound)?;
+    let mut all = Vec::new();
+    for row in found.rows() {
+        // Databases compare names by their own rules; who logs in has to be called exactly so.
+        if row.get::<&str>("name").is_ok_and(|found| names.contains(&found)) {
+            all.push(Credentials {
+                user_info: user_info(&row)?,
+                password: StoredPassword {
+                    md5: row.get_or_default("password")?,
+                    salt: row.get_or_default("salt")?,
+                    argon2id: row.get_or_default("passwordHash")?,
+                },
+            });
+        }
+    }
+    Ok(all)
 }
 
 /// The users of these ids; unknown ids are left out.
