@@ -7,7 +7,7 @@ use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::netlib::serv_info::RECONNECT_CHECK_MS;
 use crate::netlib::{ConnHandler, NetHandle, PduFraming, PduHandler, ServConns, keepalive};
 use crate::pb::cmd::*;
-use crate::pb::server::ImRoleSet;
+use crate::pb::server::{ImOnlineUserInfo, ImRoleSet};
 
 /// A connection of which nothing more is kept than of any.
 ///
@@ -66,8 +66,12 @@ impl ConnHandler for RouteServConn {
     type Framing = PduFraming;
 
     /// C++: http_msg_server/RouteServConn.cpp CRouteServConn::OnConfirm
+    /// Differs: tells that nobody is logged in here; route_server then sends the messages of users
+    /// elsewhere only.
     fn on_confirm(cx: &mut Cx<'_>, this: NetHandle) {
         info!("conn={this} route_server connected");
+        let header = PduHeader::new(SID_OTHER, CID_OTHER_ONLINE_USER_INFO, 0);
+        cx.net.send_msg(this, header, &ImOnlineUserInfo::default());
         cx.srv.route_servers.conns.confirm(this, cx.net.tick());
         update_master_route_serv_conn(cx);
     }

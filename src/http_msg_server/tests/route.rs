@@ -1,6 +1,7 @@
 //! Who tells the members of a change.
 
 use super::*;
+use crate::pb::server::ImOnlineUserInfo;
 
 #[test]
 fn members_change_and_the_master_route_server_is_told() {
@@ -69,4 +70,16 @@ fn f61_the_first_route_server_is_the_master_and_the_next_one_takes_over() {
     // What is stored is done, even if members are not told.
     bed.change_answer(&asked, 0);
     assert_eq!(bed.code(conn), 0);
+}
+
+/// So that it gets no messages of users who are elsewhere.
+#[test]
+fn f62_a_route_server_is_told_at_once_that_nobody_is_here() {
+    let mut bed = bed_alone("");
+    let route = bed.route[0];
+    RouteServConn::on_confirm(&mut bed.cx(), route);
+    let first = bed.sent(route).remove(0);
+    assert_eq!(first.as_pdu().command_id(), CID_OTHER_ONLINE_USER_INFO);
+    let told: ImOnlineUserInfo = first.as_pdu().decode().unwrap();
+    assert!(told.user_stat_list.is_empty());
 }
