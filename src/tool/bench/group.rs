@@ -1,6 +1,7 @@
 //! A few members of a group talk to all of it.
 
 use std::collections::HashMap;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -33,6 +34,10 @@ pub(super) struct GroupLoad {
     /// Messages each of them sends in a second; without it, as many as are acknowledged
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+
+    /// Messages of a sender on their way at a time, when there is no --rate
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    depth: usize,
 
     /// Ask for the time on one more connection meanwhile, and report how long that takes
     #[arg(long)]
@@ -167,7 +172,7 @@ impl GroupLoad {
             last: Latency::default(),
         };
         if interval.is_none() {
-            for at in 0..self.senders {
+            for at in (0..self.senders).flat_map(|at| iter::repeat_n(at, self.depth)) {
                 run.send(at, fleet.crowd.core(at).context("a sender left")?);
             }
         }
