@@ -31,8 +31,8 @@ docs: ## bring docs/ up to date with the code, make the documentation of the cra
 	$(CARGO) test --locked --test it tidy::
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-pictures: ## draw docs/chat.svg anew, from a talk in a terminal
-	TEAMTALK_PICTURES=1 $(CARGO) test --locked --test it tool::chat_picture::
+pictures: ## draw docs/chat.svg and docs/top.svg anew, from what is seen in a terminal
+	TEAMTALK_PICTURES=1 $(CARGO) test --locked --test it _picture::
 
 bench: ## run all benchmarks
 	$(CARGO) bench --locked

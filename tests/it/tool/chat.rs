@@ -42,7 +42,8 @@ impl User {
         Self::start_in(SIZE, directory, program, args)
     }
 
-    fn start_in(size: PtySize, directory: &Path, program: &str, args: &[&str]) -> Self {
+    /// In a terminal of this size.
+    pub(super) fn start_in(size: PtySize, directory: &Path, program: &str, args: &[&str]) -> Self {
         let pair = native_pty_system().openpty(size).unwrap();
         let mut command = CommandBuilder::new(program);
         command.args(args);

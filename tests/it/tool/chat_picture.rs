@@ -16,7 +16,7 @@ use crate::site::{Site, log_in, pause};
 const PICTURE: &str = "docs/chat.svg";
 
 /// `make pictures` sets this variable.
-const PICTURES: &str = "TEAMTALK_PICTURES";
+pub(super) const PICTURES: &str = "TEAMTALK_PICTURES";
 
 /// What alice sees while she talks with bob.
 #[test]

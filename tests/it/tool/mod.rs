@@ -8,6 +8,7 @@ mod doctor;
 mod picture;
 mod talk;
 mod top;
+mod top_picture;
 mod up;
 
 use std::io::Write;

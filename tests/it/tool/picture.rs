@@ -166,7 +166,15 @@ fn draw(svg: &mut String, run: &Run, top: f32) {
 pub fn text(svg: &str) -> String {
     let lines = svg.lines().filter(|line| line.contains("xml:space"));
     let run = |line: &str| line.split_once('>')?.1.strip_suffix("</text>").map(str::to_owned);
-    let text: String = lines.filter_map(run).collect();
+    let row = |line: &str| Some(line.split_once(" y=\"")?.1.split_once('"')?.0.to_owned());
+    let (mut text, mut last) = (String::new(), None);
+    for line in lines {
+        if last.is_some() && last != row(line) {
+            text.push('\n');
+        }
+        last = row(line);
+        text += &run(line).unwrap_or_default();
+    }
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
 
@@ -190,5 +198,5 @@ fn a_screen_becomes_a_picture_with_its_colours_and_columns() {
     ] {
         assert!(svg.contains(part), "{part} is not in\n{svg}");
     }
-    assert_eq!(text(&svg), "a<bc早xy");
+    assert_eq!(text(&svg), "a<bc早\nxy");
 }

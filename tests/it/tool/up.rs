@@ -13,14 +13,14 @@ use super::chat::User;
 use super::{output, run, teamtalk};
 
 /// A cluster that runs in `var` below a directory.
-struct Cluster {
+pub(super) struct Cluster {
     child: Child,
     lines: BufReader<ChildStdout>,
 }
 
 /// So many ports in a row that nobody has, and that nobody is given who does not ask for them:
 /// those for outgoing connections begin at 32768.
-fn free_ports() -> u16 {
+pub(super) fn free_ports() -> u16 {
     const COUNT: u16 = 40;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -34,7 +34,7 @@ fn free_ports() -> u16 {
 }
 
 impl Cluster {
-    fn start(directory: &Path, more: &[&str]) -> Self {
+    pub(super) fn start(directory: &Path, more: &[&str]) -> Self {
         let mut command = teamtalk(directory);
         command.args(["up", "--json"]).args(more).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
@@ -44,7 +44,7 @@ impl Cluster {
 
     /// The next event of which `is_it` is true.
     #[track_caller]
-    fn wait_for(&mut self, is_it: impl Fn(&str) -> bool) -> Value {
+    pub(super) fn wait_for(&mut self, is_it: impl Fn(&str) -> bool) -> Value {
         loop {
             let mut line = String::new();
             assert!(self.lines.read_line(&mut line).unwrap() > 0, "it has ended");
