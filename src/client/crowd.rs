@@ -139,16 +139,13 @@ impl Crowd {
                 (event.token().0, event.is_readable() || ends, ends, event.is_writable())
             })
             .collect();
-        for &(id, readable, ends, writable) in &ready {
+        for (id, readable, ends, writable) in ready {
             if let Some(member) = self.members.get_mut(id) {
                 member.writable |= writable;
             }
             if readable {
                 self.receive(id, ends, &mut on_event);
             }
-        }
-        // Whoever has something to read does not wait for what others answer.
-        for (id, ..) in ready {
             self.send(id, &mut on_event);
         }
         Ok(())
