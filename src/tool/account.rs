@@ -64,7 +64,7 @@ pub struct Site {
 
     /// Directory of `teamtalk up`
     #[arg(long, value_name = "DIR", default_value = VAR)]
-    var: PathBuf,
+    pub(super) var: PathBuf,
 }
 
 /// What `teamtalk up` tells clients.

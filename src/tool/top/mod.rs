@@ -13,7 +13,7 @@ pub mod view;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 
 use super::account::VAR;
@@ -54,7 +54,7 @@ impl Top {
     pub fn run(self, output: &Output) -> anyhow::Result<()> {
         let targets = match &self.servers[..] {
             [] => up::targets(&self.var)?,
-            servers => servers.iter().map(|text| target(text)).collect::<Result<_, _>>()?,
+            servers => servers.iter().map(|text| Target::parse(text)).collect::<Result<_, _>>()?,
         };
         let interval = Duration::from_secs_f64(self.interval);
         if self.once || output.is_json() {
@@ -71,16 +71,6 @@ impl Top {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "no number".to_owned())?;
     if (0.1..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("0.1 to 3600".to_owned()) }
-}
-
-/// `name=host:port`
-fn target(text: &str) -> anyhow::Result<Target> {
-    use std::net::ToSocketAddrs;
-
-    let wrong = || format!("--server {text}: NAME=HOST:PORT is wanted");
-    let (name, addr) = text.split_once('=').with_context(wrong)?;
-    let addr = addr.to_socket_addrs().with_context(wrong)?.next().with_context(wrong)?;
-    Ok(Target { name: name.to_owned(), addr: Some(addr) })
 }
 
 #[cfg(test)]

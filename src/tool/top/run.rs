@@ -1,6 +1,6 @@
 //! Asking servers, the terminal, and the loop between them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +23,19 @@ pub struct Target {
     pub name: String,
     /// Its administration port; without one it is shown and cannot be asked.
     pub addr: Option<SocketAddr>,
+}
+
+impl Target {
+    /// Reads `NAME=HOST:PORT`.
+    ///
+    /// # Errors
+    /// It has another form, or the host has no address.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let wrong = || format!("{text}: NAME=HOST:PORT is wanted");
+        let (name, addr) = text.split_once('=').with_context(wrong)?;
+        let addr = addr.to_socket_addrs().with_context(wrong)?.next().with_context(wrong)?;
+        Ok(Self { name: name.to_owned(), addr: Some(addr) })
+    }
 }
 
 /// What the screen is told.

@@ -165,10 +165,13 @@ fn the_same_is_printed_where_there_is_no_terminal() {
 
 #[test]
 fn servers_and_intervals_are_checked() {
-    let found = target("db=127.0.0.1:8905").unwrap();
+    let found = Target::parse("db=127.0.0.1:8905").unwrap();
     assert_eq!((found.name.as_str(), found.addr.unwrap().port()), ("db", 8905));
     for wrong in ["127.0.0.1:8905", "db=127.0.0.1", "db="] {
-        assert!(target(wrong).unwrap_err().to_string().contains("NAME=HOST:PORT"), "{wrong}");
+        assert!(
+            Target::parse(wrong).unwrap_err().to_string().contains("NAME=HOST:PORT"),
+            "{wrong}"
+        );
     }
     assert_eq!(seconds("0.5"), Ok(0.5));
     assert!(["0", "-1", "x", "NaN", "4000"].iter().all(|text| seconds(text).is_err()));

@@ -1,6 +1,7 @@
 //! The tool as scripts use it: arguments in, output and exit codes out.
 
 mod admin;
+mod bench;
 mod chat;
 mod chat_picture;
 mod db;
