@@ -116,12 +116,18 @@ fn readable(
     match SessionType::try_from(session_type) {
         Ok(SessionType::Single) => {
             let pair = relation_model::pair(user_id, session_id);
-            let ids = business.relations.known_ids(&mut *business.slave()?, &[pair])?;
+            let ids = business.read_whole(
+                |conn| business.relations.known_ids(conn, &[pair]),
+                |ids| ids.contains_key(&pair),
+            )?;
             Ok(ids.get(&pair).map(|&id| (Conversation::Single(id), 0)))
         }
         Ok(SessionType::Group) => {
             let membership = (session_id, user_id);
-            let joined = group_model::join_times(&mut *business.slave()?, &[membership])?;
+            let joined = business.read_whole(
+                |conn| Ok(group_model::join_times(conn, &[membership])?),
+                |joined| joined.contains_key(&membership),
+            )?;
             Ok(joined.get(&membership).map(|&joined| (Conversation::Group(session_id), joined)))
         }
         Err(_) => Ok(None),
@@ -129,7 +135,8 @@ fn readable(
 }
 
 /// C++: db_proxy_server/business/MessageContent.cpp getMessage
-/// Differs: an unknown kind of session has an empty answer instead of none.
+/// Differs: an unknown kind of session has an empty answer instead of none; what a replica that is
+/// late does not have is read from the primary.
 pub fn get_message(business: &Business, pdu: PduRef<'_>) -> Answer {
     let msg: ImGetMsgListReq = pdu.decode()?;
     let readable = readable(business, msg.user_id, msg.session_type, msg.session_id)?;
@@ -172,14 +179,18 @@ pub fn get_message_by_id(business: &Business, pdu: PduRef<'_>) -> Answer {
 }
 
 /// C++: db_proxy_server/business/MessageContent.cpp getLatestMsgId
-/// Differs: who is not in the group is told 0 (F15).
+/// Differs: who is not in the group is told 0 (F15); read from the primary, because a client sends
+/// again what is not there.
 pub fn get_latest_msg_id(business: &Business, pdu: PduRef<'_>) -> Answer {
     let msg: ImGetLatestMsgIdReq = pdu.decode()?;
     let readable = readable(business, msg.user_id, msg.session_type, msg.session_id)?;
     let latest_msg_id = match readable {
         Some((conversation, _)) => {
-            let latest =
-                message_model::latest_messages(business, &mut *business.slave()?, &[conversation])?;
+            let latest = message_model::latest_messages(
+                business,
+                &mut *business.master()?,
+                &[conversation],
+            )?;
             latest.get(&conversation).map_or(0, |latest| latest.msg_id)
         }
         None => 0,

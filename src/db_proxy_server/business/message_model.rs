@@ -48,7 +48,8 @@ pub fn messages(
     );
     let count = capped_msg_cnt(count);
     let values = [conversation.id().into(), begin_at.into(), since.into(), count.into()];
-    read(business, &sql, &values)
+    // The newest one is only known to whoever has all.
+    read(business, &sql, &values, |found| found.first().is_some_and(|top| top.0.msg_id == begin))
 }
 
 /// The messages of these numbers, the newest first.
@@ -72,7 +73,7 @@ pub fn messages_by_id(
     );
     let mut values: Vec<Value> = vec![conversation.id().into(), since.into()];
     values.extend(msg_ids.iter().map(|&id| Value::from(id)));
-    read(business, &sql, &values)
+    read(business, &sql, &values, |found| found.len() == msg_ids.len())
 }
 
 /// The newest message of each conversation that has one, with one statement for all.
@@ -145,23 +146,27 @@ fn is_audio(msg_type: i32) -> bool {
     matches!(MsgType::try_from(msg_type), Ok(MsgType::SingleAudio | MsgType::GroupAudio))
 }
 
+/// A message without its content, and what the table has of it.
+type Stored = (MsgInfo, String);
+
 /// Reads messages, and the sounds of voice messages once the connection is given back.
-fn read(business: &Business, sql: &str, values: &[Value]) -> Result<Vec<MsgInfo>, HandlerError> {
-    let mut conn = business.slave()?;
-    let rows = conn.execute_query(sql, values)?;
-    let mut messages = Vec::with_capacity(rows.len());
-    for row in rows.rows() {
-        messages.push((msg_info(&row)?, row.get_or_default::<String>("content")?));
-    }
-    let sounds: Vec<&str> = messages
-        .iter()
-        .filter(|(message, _)| is_audio(message.msg_type))
-        .map(|(_, content)| content.as_str())
-        .collect();
-    let audios = Audios::find(&mut *conn, &sounds)?;
-    drop(conn);
-    let mut fetched = audios.fetch(business, &sounds);
-    let fill = |(message, content): (MsgInfo, String)| {
+fn read(
+    business: &Business,
+    sql: &str,
+    values: &[Value],
+    is_whole: impl FnOnce(&[Stored]) -> bool,
+) -> Result<Vec<MsgInfo>, HandlerError> {
+    let stored = |conn: &mut dyn DbConn| {
+        let rows = conn.execute_query(sql, values)?;
+        let stored =
+            rows.rows().map(|row| Ok((msg_info(&row)?, row.get_or_default::<String>("content")?)));
+        let messages = stored.collect::<Result<Vec<Stored>, DbError>>()?;
+        let audios = Audios::find(conn, &sounds(&messages))?;
+        Ok((messages, audios))
+    };
+    let (messages, audios) = business.read_whole(stored, |(messages, _)| is_whole(messages))?;
+    let mut fetched = audios.fetch(business, &sounds(&messages));
+    let fill = |(message, content): Stored| {
         let msg_data = if is_audio(message.msg_type) {
             fetched.remove(&content).unwrap_or_else(|| Bytes::from_static(&[0; 4]))
         } else {
@@ -170,6 +175,12 @@ fn read(business: &Business, sql: &str, values: &[Value]) -> Result<Vec<MsgInfo>
         MsgInfo { msg_data, ..message }
     };
     Ok(messages.into_iter().map(fill).collect())
+}
+
+/// Where the sounds of voice messages are.
+fn sounds(messages: &[Stored]) -> Vec<&str> {
+    let voices = messages.iter().filter(|(message, _)| is_audio(message.msg_type));
+    voices.map(|(_, content)| content.as_str()).collect()
 }
 
 fn msg_info(row: &Row<'_>) -> Result<MsgInfo, DbError> {

@@ -53,7 +53,7 @@ use crate::base::enc_dec::Aes;
 use crate::base::http_client::{HttpClient, HttpClientError};
 use crate::base::im_pdu::{ImPdu, PduError, PduHeader, PduRef};
 use crate::storage::db_pool::{DbGuard, TEAMTALK_MASTER, TEAMTALK_SLAVE};
-use crate::storage::{CacheError, CacheManager, DbError, DbManager};
+use crate::storage::{CacheError, CacheManager, DbConn, DbError, DbManager};
 use password::PasswordForm;
 use quiet_hours::{QuietHours, Zone};
 
@@ -122,6 +122,18 @@ impl Business {
     /// A connection for reading what may be a moment old.
     pub fn slave(&self) -> Result<DbGuard<'_>, DbError> {
         self.db.db_conn(TEAMTALK_SLAVE)
+    }
+
+    /// Reads from the replica, and from the primary if the replica is late, so that nobody misses
+    /// what he has been told of.
+    fn read_whole<T>(
+        &self,
+        read: impl Fn(&mut dyn DbConn) -> Result<T, HandlerError>,
+        is_whole: impl FnOnce(&T) -> bool,
+    ) -> Result<T, HandlerError> {
+        let found = read(&mut *self.slave()?)?;
+        let is_one = self.db.target(TEAMTALK_SLAVE)? == self.db.target(TEAMTALK_MASTER)?;
+        if is_one || is_whole(&found) { Ok(found) } else { read(&mut *self.master()?) }
     }
 
     /// Unix seconds.

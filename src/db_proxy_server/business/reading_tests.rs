@@ -8,6 +8,7 @@ use super::tests::{Bed, NOW, bed};
 use crate::pb::base_define::SessionType;
 use crate::pb::buddy::*;
 use crate::pb::message::*;
+use crate::storage::db_pool::TEAMTALK_MASTER;
 
 const SINGLE: i32 = SessionType::Single as i32;
 const GROUP: i32 = SessionType::Group as i32;
@@ -156,6 +157,42 @@ fn sessions_are_listed_with_their_newest_message_and_can_be_removed() {
     assert_eq!(bed.unread(1, 2), 0, "and nothing of it is unread");
     bed.send(&[text(2, 1, "e")]);
     assert_eq!(bed.sessions(1, 0).len(), 3, "a new message brings it back");
+}
+
+#[test]
+fn what_a_late_replica_does_not_have_is_read_from_the_primary() {
+    let mut bed = bed();
+    bed.join_at(9, 1, 1);
+    bed.send(&[text(1, 2, "a"), group_text(1, 9, "b")]);
+    let replica = bed.make_late_replica();
+    let change = "update IMMessage_1 set content='of the replica'";
+    replica.db_conn(TEAMTALK_MASTER).unwrap().execute_update(change, &[]).unwrap();
+    bed.join_at(9, 2, 1);
+    bed.send(&[text(2, 1, "c"), group_text(2, 9, "d"), text(3, 1, "e")]);
+
+    let page = |user, kind, id, begin| bed.page(user, kind, id, begin, 10);
+    assert_eq!(page(1, SINGLE, 2, 1), [(1, "of the replica".into())], "what it has it serves");
+    let whole = [(2, "c".into()), (1, "a".into())];
+    assert_eq!(page(1, SINGLE, 2, 2), whole);
+    assert_eq!(page(1, SINGLE, 2, 0), whole, "the newest ones, whatever they are");
+    assert_eq!(page(2, GROUP, 9, 2), [(2, "d".into()), (1, "b".into())], "a new member");
+    assert_eq!(page(1, SINGLE, 3, 1), [(1, "e".into())], "a new conversation");
+    let by_id = |msg_id_list: &[u32]| {
+        let msg = ImGetMsgByIdReq {
+            user_id: 1,
+            session_type: SINGLE,
+            session_id: 2,
+            msg_id_list: msg_id_list.to_vec(),
+            attach_data: None,
+        };
+        let (_, answer) = bed.ask::<ImGetMsgByIdRsp>(get_message_by_id, &msg);
+        answer.msg_list.into_iter().map(|info| info.msg_data).collect::<Vec<_>>()
+    };
+    assert_eq!(by_id(&[1]), ["of the replica"]);
+    assert_eq!(by_id(&[1, 2]), ["c", "a"]);
+    assert_eq!(bed.latest_msg_id(1, SINGLE, 2), 2);
+    let sessions = bed.sessions(1, 0);
+    assert_eq!(sessions[..2], [(SINGLE, 2, 2, "c".into()), (SINGLE, 3, 1, "e".into())]);
 }
 
 #[test]

@@ -12,10 +12,11 @@ use crate::pb::buddy::{
 use crate::pb::cmd::*;
 
 /// C++: db_proxy_server/business/RecentSession.cpp getRecentSession
-/// Differs: four queries whatever the number of sessions (F97).
+/// Differs: four queries whatever the number of sessions (F97); from the primary, so that a session
+/// that was just removed or used is shown so.
 pub fn get_recent_session(business: &Business, pdu: PduRef<'_>) -> Answer {
     let msg: ImRecentContactSessionReq = pdu.decode()?;
-    let mut conn = business.slave()?;
+    let mut conn = business.master()?;
     let sessions = session_model::recent_sessions(&mut *conn, msg.user_id, msg.latest_update_time)?;
     let pair = |session: &Session| relation_model::pair(msg.user_id, session.peer_id);
     let is_single = |session: &Session| session.session_type == SessionType::Single as i32;

@@ -39,24 +39,32 @@ const SEQ_NUM: u16 = 77;
 /// Storage in a directory of its own.
 pub(super) struct Bed {
     pub(super) business: Business,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 pub(super) fn bed() -> Bed {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("teamtalk.db");
+    let path = directory.path().join(PRIMARY);
+    let business = business(&path, &path);
+    business.db.migrate().unwrap();
+    Bed { business, directory }
+}
+
+const PRIMARY: &str = "teamtalk.db";
+
+fn business(primary: &Path, replica: &Path) -> Business {
     let mut text =
         "DBInstances=teamtalk_master,teamtalk_slave\nCacheInstances=token,unread\n".to_owned();
-    for (name, driver) in [
-        ("teamtalk_master", "sqlite"),
-        ("teamtalk_slave", "sqlite"),
-        ("token", "embedded"),
-        ("unread", "embedded"),
+    for (name, driver, path) in [
+        ("teamtalk_master", "sqlite", primary),
+        ("teamtalk_slave", "sqlite", replica),
+        ("token", "embedded", primary),
+        ("unread", "embedded", primary),
     ] {
         text += &format!("{name}_driver={driver}\n{name}_path={}\n", path.display());
     }
     let mut config = ConfigFileReader::parse(Path::new("test.conf"), text.as_bytes());
-    let business = Business {
+    Business {
         db: DbManager::from_config(&mut config).unwrap(),
         cache: CacheManager::from_config(&mut config).unwrap(),
         unknown_logins: UnknownLogins::default(),
@@ -71,12 +79,18 @@ pub(super) fn bed() -> Bed {
         quiet_hours: Default::default(),
         zone: Default::default(),
         password_form: Default::default(),
-    };
-    business.db.migrate().unwrap();
-    Bed { business, _directory: directory }
+    }
 }
 
 impl Bed {
+    /// From now on there is a replica that has what is stored now, and nothing that comes later.
+    pub(super) fn make_late_replica(&mut self) -> DbManager {
+        let replica = self.directory.path().join("replica.db");
+        self.execute("vacuum into ?", &[replica.to_str().unwrap().into()]);
+        self.business = business(&self.directory.path().join(PRIMARY), &replica);
+        business(&replica, &replica).db
+    }
+
     pub(super) fn execute(&self, sql: &str, values: &[Value]) {
         self.business.master().unwrap().execute_update(sql, values).unwrap();
     }
