@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use curl::easy::{Easy, Form};
 use teamtalk::base::http_client::{HttpClient, HttpClientError};
 use teamtalk::msfs::file_manager::FILE_SIZE_MAX;
 use teamtalk::msfs::http_conn::CHUNK_SIZE;
@@ -542,4 +543,44 @@ fn f122_a_file_is_sent_in_pieces_and_one_that_shrinks_ends_the_connection() {
     file.set_len(1).unwrap();
     let received = browser.receive_rest().len() as u64;
     assert!(received < size, "{received}");
+}
+
+/// A client that was not written here, and that asks before it sends something large.
+#[test]
+fn libcurl_stores_and_fetches_on_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = msfs(&dir);
+    let site = format!("http://{}", server.addrs[0]);
+    let content = [b"\xff\xd8\xff\xe0", &bytes(2 << 20)[..]].concat();
+    let mut curl = Easy::new();
+    let fetch = |curl: &mut Easy| {
+        let mut body = Vec::new();
+        let mut transfer = curl.transfer();
+        transfer
+            .write_function(|bytes| {
+                body.extend_from_slice(bytes);
+                Ok(bytes.len())
+            })
+            .unwrap();
+        transfer.perform().unwrap();
+        drop(transfer);
+        (curl.response_code().unwrap(), body)
+    };
+    let mut form = Form::new();
+    let mut part = form.part("file");
+    part.buffer("a_20x10.jpg", content.clone()).content_type("image/jpg").add().unwrap();
+    curl.url(&site).unwrap();
+    curl.httppost(form).unwrap();
+    let (status, body) = fetch(&mut curl);
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &answer["error_code"]), (200, &serde_json::json!(0)), "{answer}");
+    curl.url(&format!("{site}/{}", answer["path"].as_str().unwrap())).unwrap();
+    curl.get(true).unwrap();
+    assert!(fetch(&mut curl) == (200, content.clone()));
+    curl.range("100-199").unwrap();
+    assert_eq!(fetch(&mut curl), (206, content[100..200].to_vec()));
+    curl.range("").unwrap();
+    curl.nobody(true).unwrap();
+    assert_eq!(fetch(&mut curl), (200, Vec::new()));
+    assert_eq!(curl.content_length_download().unwrap(), content.len() as f64);
 }
