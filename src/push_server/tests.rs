@@ -160,6 +160,8 @@ fn f135_a_stop_refuses_what_is_new_and_waits_a_few_seconds_for_the_rest() {
     on_signal(&mut bed.cx(), Signal::Hangup);
     assert!(bed.net.is_running() && bed.srv.stop_at.is_none());
     ask(&mut bed, conn, 4, vec![info(1, ClientType::Ios)]);
+    // It is under way, no longer in the queue.
+    let _taken = deaf.accept().unwrap();
     on_signal(&mut bed.cx(), Signal::Terminate);
     ask(&mut bed, conn, 5, vec![info(1, ClientType::Ios)]);
     assert_eq!(answers(&mut bed, conn), [(5, vec![1])]);

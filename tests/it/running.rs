@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -163,6 +164,21 @@ impl Peer {
         match self.0.read(&mut [0; 1]) {
             Ok(length) => assert_eq!(length, 0, "not closed, it sends"),
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+    }
+}
+
+/// So many ports in a row that nobody has, and that nobody is given who does not ask for them:
+/// those for outgoing connections begin at 32768.
+pub fn free_ports() -> u16 {
+    const COUNT: u16 = 40;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let block = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
+        let first = 10_000 + block % (20_000 / COUNT) * COUNT;
+        let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
+        if (first..first + COUNT).all(is_free) {
+            return first;
         }
     }
 }

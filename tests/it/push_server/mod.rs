@@ -4,7 +4,7 @@ mod apple;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
@@ -22,7 +22,7 @@ use teamtalk::pb::server::{
 use teamtalk::push_server::sender::RetryPolicy;
 use teamtalk::push_server::{PushServer, PushServerConfig};
 
-use crate::running::{Peer, Running, config};
+use crate::running::{Peer, Running, config, free_ports};
 use crate::site::*;
 use apple::{Apple, OK, Reply, Seen, make_certificates};
 
@@ -270,9 +270,9 @@ fn many_pushes_share_a_few_connections() {
 fn f132_apple_may_be_away_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     make_certificates(directory.path());
-    let apple = Apple::start(directory.path(), |_| OK);
-    let (addr, text) = (apple.addr, keys(&apple, directory.path()));
-    drop(apple);
+    // A port that nobody else is given while Apple is away.
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_ports()));
+    let text = keys(&Apple::start_at(addr, directory.path()), directory.path());
     let mut bed = Bed::new(&text, 1_000_000);
     let seq_num = bed.push(ClientType::Ios, &[1, 2, 3]);
     let retried = |srv: &PushServer| srv.retried();

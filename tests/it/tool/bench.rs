@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::up::{Cluster, free_ports};
+use super::up::Cluster;
 use super::{output, run, teamtalk};
+use crate::running::free_ports;
 
 /// What a workload of one second says.
 #[track_caller]

@@ -10,8 +10,9 @@ use portable_pty::PtySize;
 use super::chat::User;
 use super::chat_picture::PICTURES;
 use super::picture::{svg, text};
-use super::up::{Cluster, free_ports};
+use super::up::Cluster;
 use super::{output, teamtalk};
+use crate::running::free_ports;
 
 const PICTURE: &str = "docs/top.svg";
 

@@ -2,35 +2,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 
 use super::chat::User;
 use super::{output, run, teamtalk};
+use crate::running::free_ports;
 
 /// A cluster that runs in `var` below a directory.
 pub(super) struct Cluster {
     child: Child,
     lines: BufReader<ChildStdout>,
-}
-
-/// So many ports in a row that nobody has, and that nobody is given who does not ask for them:
-/// those for outgoing connections begin at 32768.
-pub(super) fn free_ports() -> u16 {
-    const COUNT: u16 = 40;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let block = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
-        let first = 10_000 + block % (20_000 / COUNT) * COUNT;
-        let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if (first..first + COUNT).all(is_free) {
-            return first;
-        }
-    }
 }
 
 impl Cluster {
