@@ -7,7 +7,6 @@
 //! No server that was not started here is ever touched.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -17,6 +16,8 @@ use std::{env, fs, thread};
 use teamtalk::storage::mysql::{MySqlConfig, MySqlConn};
 use teamtalk::storage::redis::{RedisConfig, RedisConn};
 use teamtalk::storage::{CacheConn, DbConn};
+
+use crate::running::free_port;
 
 /// A slow machine needs time, but not for ever.
 const START_ATTEMPTS: u32 = 400;
@@ -271,10 +272,6 @@ fn directory(name: &str) -> String {
     let dir = tempfile::Builder::new().prefix(&format!("teamtalk-{name}-")).tempdir().unwrap();
     // The supervisor removes it.
     dir.keep().to_str().expect("a temporary path is text").to_owned()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn is_root() -> bool {

@@ -15,7 +15,7 @@ use teamtalk::pb::cmd::*;
 use teamtalk::pb::login::{ImRegistReq, ImRegistRes};
 
 use crate::certificates::tls_keys;
-use crate::running::Running;
+use crate::running::{Running, free_port};
 use crate::site::{AES_KEY, Site, log_in, pause};
 
 const WINDOWS: ClientType = ClientType::Windows;
@@ -305,8 +305,9 @@ fn listen(session: &mut UserSession, count: usize) -> Vec<(u32, String)> {
 #[test]
 fn who_stays_connected_misses_and_repeats_nothing() {
     let site = Site::new(1);
-    let (server, other) = (site.msg_server(), site.msg_server());
-    let port = server.addrs[0].port();
+    let port = free_port();
+    let server = site.msg_server_with(&format!("ListenPort={port}\n"));
+    let other = site.msg_server();
     let mut two = log_in(other.addrs[0], 2, WINDOWS);
     let to_one = Session::User(1);
     let mut number = 0;

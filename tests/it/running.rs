@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -169,16 +169,23 @@ impl Peer {
 }
 
 /// So many ports in a row that nobody has, and that nobody is given who does not ask for them:
-/// those for outgoing connections begin at 32768.
-pub fn free_ports() -> u16 {
-    const COUNT: u16 = 40;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
+/// those for outgoing connections and for port 0 begin at 32768. A server that is to come back on
+/// its port needs one of these.
+pub fn free_ports(count: u16) -> u16 {
+    const RANGE: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let block = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as u16);
-        let first = 10_000 + block % (20_000 / COUNT) * COUNT;
+        let next = NEXT.fetch_add(count.into(), Ordering::Relaxed);
+        let at = std::process::id().wrapping_mul(400).wrapping_add(next);
+        let first = 10_000 + (at % (RANGE - u32::from(count))) as u16;
         let is_free = |port| TcpListener::bind(("0.0.0.0", port)).is_ok();
-        if (first..first + COUNT).all(is_free) {
+        if (first..first + count).all(is_free) {
             return first;
         }
     }
+}
+
+/// One such port.
+pub fn free_port() -> u16 {
+    free_ports(1)
 }

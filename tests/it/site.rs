@@ -18,7 +18,7 @@ use teamtalk::storage::db_pool::TEAMTALK_MASTER;
 
 use crate::backends::{MariaDb, Redis};
 use crate::db_proxy_server::{embedded_pools, server_pools, text_with};
-use crate::running::{Peer, Running, config};
+use crate::running::{Peer, Running, config, free_port};
 
 /// The key of message texts.
 pub const AES_KEY: &[u8] = b"12345678901234567890123456789012";
@@ -135,10 +135,10 @@ impl Site {
         common: &str,
         directory: tempfile::TempDir,
     ) -> Self {
-        let route = || start_route_server(&(route_server_text(0) + common));
+        let route = || start_route_server(&(route_server_text(free_port()) + common));
         let site = Self {
-            db: db_proxy_server(&(pools.clone() + common), 0),
-            login: start_login_server(&(login_server_text(0) + common)),
+            db: db_proxy_server(&(pools.clone() + common), free_port()),
+            login: start_login_server(&(login_server_text(free_port()) + common)),
             routes: (0..routes).map(|_| route()).collect(),
             pools,
             common: common.to_owned(),

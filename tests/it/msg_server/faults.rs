@@ -9,7 +9,7 @@ use teamtalk::pb::base_define::ClientType;
 use super::talkers::{FIRST_ID, Talkers, now, partner};
 use crate::db_proxy_server::{embedded_pools, text_with};
 use crate::process::{DB_PROXY_SERVER, LOGIN_SERVER, Process, Program, ROUTE_SERVER};
-use crate::running::Running;
+use crate::running::{Running, free_port};
 use crate::site::{add_users, log_in, login_server_text, msg_server, route_server_text};
 
 const CLIENTS: usize = 200;
@@ -33,10 +33,8 @@ impl Cluster {
         let directory = tempfile::tempdir().unwrap();
         let pools = embedded_pools(&directory);
         let start = |program, text: &dyn Fn(u16) -> String| {
-            let process = Process::start(program, &directory, &text(0));
-            // From now on always on the port that was free.
-            let port = process.addrs.last().unwrap().port();
-            (process, program, text(port))
+            let text = text(free_port());
+            (Process::start(program, &directory, &text), program, text)
         };
         let db = start(DB_PROXY_SERVER, &|port| {
             text_with(&pools).replace("ListenPort=0", &format!("ListenPort={port}"))

@@ -22,7 +22,7 @@ use teamtalk::pb::server::{
 use teamtalk::push_server::sender::RetryPolicy;
 use teamtalk::push_server::{PushServer, PushServerConfig};
 
-use crate::running::{Peer, Running, config, free_ports};
+use crate::running::{Peer, Running, config, free_port};
 use crate::site::*;
 use apple::{Apple, OK, Reply, Seen, make_certificates};
 
@@ -271,7 +271,7 @@ fn f132_apple_may_be_away_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     make_certificates(directory.path());
     // A port that nobody else is given while Apple is away.
-    let addr = SocketAddr::from(([127, 0, 0, 1], free_ports()));
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let text = keys(&Apple::start_at(addr, directory.path()), directory.path());
     let mut bed = Bed::new(&text, 1_000_000);
     let seq_num = bed.push(ClientType::Ios, &[1, 2, 3]);

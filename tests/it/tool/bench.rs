@@ -20,7 +20,7 @@ fn measured(directory: &Path, workload: &str) -> Value {
 fn all_workloads_run_and_find_no_mistake() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
-    let base_port = free_ports().to_string();
+    let base_port = free_ports(40).to_string();
     let mut cluster = Cluster::start(directory, &["--base-port", &base_port]);
     cluster.wait_for(|event| event == "ready");
     let nobody = run(teamtalk(directory).args(["bench", "login"]), "");

@@ -13,11 +13,8 @@ use super::{output, run, teamtalk};
 use crate::backends::{MariaDb, Redis};
 use crate::db_proxy_server::{embedded_pools, server_pools, text_with};
 use crate::process::{DB_PROXY_SERVER, Process, ROUTE_SERVER};
+use crate::running::free_port;
 use crate::site::route_server_text;
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// For the eyes of the owner, in `conf` below the directory.
 fn write_conf(directory: &Path, name: &str, text: &str) {

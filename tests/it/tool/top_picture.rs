@@ -22,7 +22,7 @@ const SERVERS: usize = 9;
 #[test]
 fn the_picture_of_the_documents_shows_all_servers() {
     let directory = tempfile::tempdir().unwrap();
-    let base_port = free_ports().to_string();
+    let base_port = free_ports(40).to_string();
     let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
     cluster.wait_for(|event| event == "ready");
     let size = PtySize { rows: 22, cols: 130, ..PtySize::default() };

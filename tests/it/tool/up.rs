@@ -55,7 +55,7 @@ impl Drop for Cluster {
 #[test]
 fn a_cluster_comes_up_talks_survives_and_goes_down() {
     let directory = tempfile::tempdir().unwrap();
-    let base_port = free_ports().to_string();
+    let base_port = free_ports(40).to_string();
     let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
     let ready = cluster.wait_for(|event| event == "ready");
     assert_eq!(ready["accounts"], json!(["alice", "bob"]));
@@ -124,7 +124,7 @@ fn a_cluster_comes_up_talks_survives_and_goes_down() {
 #[test]
 fn a_server_that_cannot_start_is_told_with_its_last_words() {
     let directory = tempfile::tempdir().unwrap();
-    let base_port = free_ports().to_string();
+    let base_port = free_ports(40).to_string();
     // Made by a first start, then broken by hand.
     let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
     cluster.wait_for(|event| event == "ready");
@@ -148,7 +148,7 @@ fn a_server_that_cannot_start_is_told_with_its_last_words() {
 #[test]
 fn alice_and_bob_talk_send_a_file_and_make_a_group_and_find_it_all_again() {
     let directory = tempfile::tempdir().unwrap();
-    let base_port = free_ports().to_string();
+    let base_port = free_ports(40).to_string();
     let mut cluster = Cluster::start(directory.path(), &["--base-port", &base_port]);
     cluster.wait_for(|event| event == "ready");
 
