@@ -3,6 +3,7 @@
 mod apple;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use teamtalk::base::im_pdu::ImPdu;
 use teamtalk::base::unix_time::unix_time;
 use teamtalk::client::Session;
+use teamtalk::netlib::open_files::raise_open_files_limit;
 use teamtalk::pb::base_define::{ClientType, UserTokenInfo};
 use teamtalk::pb::cmd::*;
 use teamtalk::pb::server::{
@@ -416,4 +418,17 @@ fn a_message_is_pushed_to_who_is_away_and_a_dead_token_is_forgotten() {
         pause();
     }
     assert_eq!(tokens(&mut db, 2), 1);
+}
+
+/// `select` would not do: .cargo/config.toml tells libcurl to use `poll`.
+#[test]
+fn many_open_files_keep_no_push_back() {
+    raise_open_files_limit().unwrap();
+    let _files: Vec<File> = (0..1_100).map(|_| File::open("/dev/null").unwrap()).collect();
+    let directory = tempfile::tempdir().unwrap();
+    make_certificates(directory.path());
+    let apple = Apple::start(directory.path(), |_| OK);
+    let mut bed = Bed::new(&keys(&apple, directory.path()), 2);
+    let result = bed.result(ClientType::Ios, 5);
+    assert_eq!(result, 0, "if CFLAGS is set, it needs -DHAVE_POLL");
 }
